@@ -557,6 +557,7 @@ fn expectation(faults: usize) -> impl Strategy<Value = Expectation> {
                 Unit::PerSecond | Unit::Count => share * 1e6,
             });
             let during = during.filter(|phase| !metric.is_of_a_fault() || matches!(phase, Phase::Fault(_)));
+            let during = during.filter(|_| metric != Metric::Amplification);
             let (min, max) = (lower.then_some(a.min(b)), (upper || !lower).then_some(a.max(b)));
             Expectation { metric, during, min, max }
         },
