@@ -145,7 +145,7 @@ mod tests {
         };
         let finished = EventRow { request: Some(7), duration_us: Some(10_150), ..event(1_010_380, Event::Finished) };
         let events = vec![event(100, Event::Connecting), event(450, Event::Ready), finished];
-        Records { requests: vec![request], attempts: Vec::new(), events }
+        Records { requests: vec![request], attempts: Vec::new(), events, calls: Vec::new() }
     }
 
     #[test]

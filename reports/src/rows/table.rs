@@ -226,13 +226,14 @@ mod tests {
     prop_compose! {
         fn event()(
             at_us in any::<u64>(), event in 0..4_usize, texts in [text(), text(), text()],
-            numbers in [time(), time(), time()], attempt in prop::option::of(any::<u32>()),
+            numbers in [time(), time(), time(), time()], attempt in prop::option::of(any::<u32>()),
         ) -> EventRow {
             let events = ["fault_start", "listening", "pick", "idle"];
             let json = serde_json::json!({
                 "at_us": at_us, "source": texts[0].clone().unwrap_or_default(),
                 "event": events[event], "target": texts[1], "cause": texts[2],
-                "fault": numbers[0], "request": numbers[1], "duration_us": numbers[2], "attempt": call: None, attempt,
+                "fault": numbers[0], "request": numbers[1], "duration_us": numbers[2], "attempt": attempt,
+                "call": numbers[3],
             });
             serde_json::from_value(json).unwrap()
         }
