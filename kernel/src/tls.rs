@@ -4,10 +4,12 @@
 //! a world decides. [`TlsStream`] is a connection, above the link: faults of links, and a proxy, see encrypted bytes. There are no tickets
 //! and no resumption, so each connection takes a whole handshake.
 //!
-//! * [`authority`] makes the certificates of a run; [`settings`] is the table of the scenario;
+//! * [`authority`] makes the certificates of a run, which `certificate` and `der` write; [`settings`] is the table of the scenario;
 //! * `timed` measures handshakes; `stream` is a connection; [`draws`] gives rustls random bytes from named streams.
 
 pub mod authority;
+mod certificate;
+mod der;
 pub mod draws;
 pub mod settings;
 mod stream;

@@ -17,13 +17,19 @@ use kernel::{
     measure::Verdict,
     run_folder::Earlier,
     scenario::Scenario,
+    store::{
+        StoreUrl,
+        destination::{Destination, Sources, local_report},
+    },
     visible::Visible,
 };
 use serde_json::Value;
 
 use self::gate::Gate;
 pub use self::gate::{Condition, GateOptions};
-pub use self::options::{AlertsOptions, Command, FidelityOptions, MergeOptions, Options};
+pub use self::options::{
+    AlertsOptions, Command, DownloadOptions, FidelityOptions, MergeOptions, Options, UploadOptions,
+};
 use self::report::{Report, ReportFolder, Shown};
 use crate::{
     alerts,
@@ -60,6 +66,8 @@ pub fn run(options: &Options) -> Result<CommandOutput, Failure> {
         Some(Command::Fidelity(options)) => return report_fidelity(options),
         Some(Command::Alerts(options)) => return report_alerts(options),
         Some(Command::Merge(options)) => return merge_shards(options),
+        Some(Command::Upload(options)) => return upload(options),
+        Some(Command::Download(options)) => return download(options),
         Some(Command::Detect(options)) => return detect_in_run(options),
         Some(Command::DetectBench(options)) => {
             return detect::bench(options).map(|text| CommandOutput { exit: Exit::Passed, text });
@@ -68,6 +76,35 @@ pub fn run(options: &Options) -> Result<CommandOutput, Failure> {
         Some(Command::Man(args)) => return args.run(Options::command()).map(printed),
         None => {}
     }
+    let sources = Sources::fetch(&options.runs)?;
+    // A report on what was downloaded does not go where that is.
+    let beside = || options.runs.first().filter(|_| options.runs.len() == 1).and_then(|run| local_report(run));
+    let destination = options.out.clone().or_else(beside).map(Destination::of).transpose()?;
+    let out = destination.as_ref().map(|destination| destination.place().to_owned());
+    let options = Options { runs: sources.places.clone(), out, ..options.clone() };
+    let output = report(&options)?;
+    match destination {
+        None => Ok(output),
+        Some(destination) => stored(output, &destination, destination.place(), options.json),
+    }
+}
+
+/// Uploads `folder` if it is to be in an object store, and adds a line about that to the output unless that is JSON.
+fn stored(
+    mut output: CommandOutput,
+    destination: &Destination,
+    folder: &Path,
+    is_json: bool,
+) -> Result<CommandOutput, Failure> {
+    let line = destination.deliver(folder)?;
+    if !is_json {
+        output.text += &line;
+    }
+    Ok(output)
+}
+
+/// Reports on folders of this machine.
+fn report(options: &Options) -> Result<CommandOutput, Failure> {
     let mapping = options.mapping();
     if !options.request.is_empty() || options.slowest.is_some() {
         return show_requests(&mapping, options);
@@ -107,7 +144,11 @@ fn show_requests(mapping: &Mapping, options: &Options) -> Result<CommandOutput, 
 
 /// Prints the alarms of detectors over a run. The exit code is 0 whatever they are.
 fn detect_in_run(options: &DetectOptions) -> Result<CommandOutput, Failure> {
-    let run = read::run(&options.run, &Mapping::default()).map_err(Failure::wrong_input)?;
+    let sources = Sources::fetch(std::slice::from_ref(&options.run))?;
+    let [place] = sources.places.as_slice() else {
+        return Err(Failure::wrong_input("alarms are of one run; name one"));
+    };
+    let run = read::run(place, &Mapping::default()).map_err(Failure::wrong_input)?;
     let alarms = RunAlarms::of_run(&run, options.step).map_err(Failure::wrong_input)?;
     let text = if options.json { pretty(&alarms) } else { alarms.text() };
     Ok(CommandOutput { exit: Exit::Passed, text })
@@ -233,26 +274,59 @@ fn report_alerts(options: &AlertsOptions) -> Result<CommandOutput, Failure> {
     if let (Some([]), Some(file)) = (instead.as_deref(), &options.slos) {
         return Err(Failure::wrong_input(format!("{} has no [[slo]]; name a scenario that has some", file.visible())));
     }
-    let analysis = alerts::analyse(&options.runs, instead.as_deref()).map_err(Failure::wrong_input)?;
+    let sources = Sources::fetch(&options.runs)?;
+    let analysis = alerts::analyse(&sources.places, instead.as_deref()).map_err(Failure::wrong_input)?;
     let text = if options.json { pretty(&analysis.json()) } else { text::alerts::report(&analysis) };
     Ok(CommandOutput { exit: Exit::Passed, text })
 }
 
 /// Merges the shards of a sweep into one folder, and reports it.
 fn merge_shards(options: &MergeOptions) -> Result<CommandOutput, Failure> {
-    let shards = options.shards.iter().map(|place| SweepRecord::read(place).map(|runs| (place.clone(), runs)));
+    let sources = Sources::fetch(&options.shards)?;
+    let shards = sources.places.iter().map(|place| SweepRecord::read(place).map(|runs| (place.clone(), runs)));
     let shards = shards.collect::<Result<Vec<_>, _>>().map_err(Failure::wrong_input)?;
     let runs = merge(shards).map_err(Failure::wrong_input)?;
-    let place = options.out.clone().unwrap_or_else(|| runs.identity.default_place());
+    let destination = Destination::of(options.out.clone().unwrap_or_else(|| runs.identity.default_place()))?;
+    let place = destination.place();
     let earlier = if options.force { Earlier::Force } else { Earlier::Replace };
-    runs.write(&place, earlier).map_err(Failure::wrong_input)?;
+    runs.write(place, earlier).map_err(Failure::wrong_input)?;
     let folder = ReportFolder::prepare(&place.join("report"), options.force)?;
     let mut output = write_sweep(&SweepAnalysis::from_runs(runs), folder, options.json)?;
     // The output for programs is one JSON document and nothing else.
     if !options.json {
         output.text.push_str(&format!("  folder  {}\n", place.visible()));
     }
-    Ok(output)
+    stored(output, &destination, place, options.json)
+}
+
+/// Uploads a folder to an object store.
+fn upload(options: &UploadOptions) -> Result<CommandOutput, Failure> {
+    let url = store_url(&options.url)?;
+    let count = url.upload(&options.folder).map_err(Failure::run_failed)?;
+    Ok(printed_line(format!("{url}: {count} files\n")))
+}
+
+/// Downloads a folder from an object store.
+fn download(options: &DownloadOptions) -> Result<CommandOutput, Failure> {
+    let url = store_url(&options.url)?;
+    if options.folder.exists() {
+        let folder = options.folder.visible();
+        return Err(Failure::wrong_input(format!("{folder} exists; name a folder that does not")));
+    }
+    url.download(&options.folder).map_err(Failure::run_failed)?;
+    Ok(printed_line(format!("{}\n", options.folder.visible())))
+}
+
+fn printed_line(text: String) -> CommandOutput {
+    CommandOutput { exit: Exit::Passed, text }
+}
+
+fn store_url(text: &Path) -> Result<StoreUrl, Failure> {
+    let url = StoreUrl::of(text).ok_or_else(|| {
+        let text = text.visible();
+        Failure::wrong_input(format!("'{text}' is no URL of an object store; write one, such as s3://BUCKET/PREFIX"))
+    })?;
+    url.map_err(Failure::wrong_input)
 }
 
 /// Writes the report of a sweep to `folder`.

@@ -16,7 +16,7 @@ pub struct RunArgs {
     #[arg(long, default_value_t = 0, value_parser = seed, allow_negative_numbers = true)]
     pub seed: u64,
 
-    /// The folder to write the run to [default: runs/SCENARIO/WORLD-seedN].
+    /// The folder to write the run to, or its place in an object store, such as s3://BUCKET/PREFIX [default: runs/SCENARIO/WORLD-seedN].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 

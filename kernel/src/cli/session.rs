@@ -2,13 +2,14 @@
 
 use std::{path::Path, time::Duration};
 
-use super::{Exit, Failure, RunArgs, RunReport, complain, report_page};
+use super::{Exit, Failure, RunArgs, RunReport, complain, print, report_page};
 use crate::{
     entropy::branch::Branch,
     invariant::{self, Evidence},
     record::Records,
     run_folder::{Earlier, FileRows, Placed, RunEnd, RunFolder, RunInfo},
     scenario::Scenario,
+    store::destination::Destination,
     visible::Visible,
 };
 
@@ -22,6 +23,7 @@ pub struct Session<'a> {
     branches: &'a [Branch],
     /// The folder that the run will be written to.
     pub folder: RunFolder,
+    destination: Destination,
 }
 
 impl<'a> Session<'a> {
@@ -51,10 +53,11 @@ impl<'a> Session<'a> {
             let names = scenario.names();
             drawn.iter().for_each(|fault| complain(&format!("  {}", fault.text(&names))));
         }
-        let place = args.out.clone().unwrap_or_else(|| RunFolder::default_place(&explicit.name, world, args.seed));
+        let default = || RunFolder::default_place(&explicit.name, world, args.seed);
+        let destination = Destination::of(args.out.clone().unwrap_or_else(default))?;
         // Prepared before the run, so that a run is not lost to a place that cannot be written.
         let earlier = if args.force { Earlier::Force } else { earlier };
-        let folder = RunFolder::prepare(&place, earlier).map_err(Failure::wrong_input)?;
+        let folder = RunFolder::prepare(destination.place(), earlier).map_err(Failure::wrong_input)?;
         if let Some(kept) = folder.place().kept() {
             complain(&format!(
                 "note: {} holds an earlier run; this one goes to {}, and --force would replace the earlier one",
@@ -62,7 +65,7 @@ impl<'a> Session<'a> {
                 folder.place().path().visible()
             ));
         }
-        Ok(Self { args, scenario: explicit, branches, folder })
+        Ok(Self { args, scenario: explicit, branches, folder, destination })
     }
 
     /// Measures `records`, which were recorded while load was offered for `duration`, writes the run folder, checks the
@@ -72,7 +75,7 @@ impl<'a> Session<'a> {
     /// command that repeats the run.
     ///
     /// # Errors
-    /// The folder cannot be written.
+    /// The folder cannot be written, or not be uploaded.
     pub fn conclude(
         self,
         info: &RunInfo,
@@ -98,7 +101,7 @@ impl<'a> Session<'a> {
             summary: &written.summary,
         };
         warn_of_place(&written.placed, &asked);
-        Ok(self.args.print(&report))
+        self.args.print(&report, &self.destination)
     }
 
     /// Completes the folder of a run in real time whose rows were written to it as they came, checks the invariants and
@@ -106,7 +109,7 @@ impl<'a> Session<'a> {
     ///
     /// # Errors
     ///
-    /// Returns an error if the folder cannot be completed or read.
+    /// Returns an error if the folder cannot be completed, read or uploaded.
     pub fn conclude_recorded(self, info: &RunInfo, end: RunEnd, replay: String) -> Result<Exit, Failure> {
         let asked = self.folder.place().path().to_owned();
         let written = self.folder.conclude(&self.scenario, info, end).map_err(Failure::run_failed)?;
@@ -126,18 +129,23 @@ impl<'a> Session<'a> {
         let report =
             RunReport { folder: place, digest: None, replay, violations: &violations, summary: &written.summary };
         warn_of_place(&written.placed, &asked);
-        Ok(self.args.print(&report))
+        self.args.print(&report, &self.destination)
     }
 }
 
 impl RunArgs {
-    /// Prints the report of a run, writes its page if that is asked for, and returns the exit code of the run.
-    fn print(&self, report: &RunReport<'_>) -> Exit {
+    /// Prints the report of a run, writes its page if that is asked for, uploads the folder if it is to be in an object store, and returns
+    /// the exit code of the run.
+    fn print(&self, report: &RunReport<'_>, destination: &Destination) -> Result<Exit, Failure> {
         let exit = report.print(self.json);
         if self.report {
             report_page(report.folder, self.json);
         }
-        exit
+        let stored = destination.deliver(report.folder)?;
+        if !self.json {
+            print(&stored);
+        }
+        Ok(exit)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The pictures of requests: their sources, and the limits that a server checks.
 
+mod decode;
 mod files;
 mod gallery;
 mod synthetic;
@@ -7,6 +8,7 @@ mod synthetic;
 use bytes::Bytes;
 use thiserror::Error;
 
+pub use decode::UndecodablePicture;
 pub use files::PictureFileError;
 pub use gallery::{Gallery, VARIANTS};
 

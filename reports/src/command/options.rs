@@ -41,7 +41,8 @@ pub struct Options {
     #[command(subcommand)]
     pub command: Option<Command>,
 
-    /// Run folders, or request logs of other programs as CSV or JSON lines; or one folder of a sweep or of `sim tip`.
+    /// Run folders, also in object stores (s3://BUCKET/PREFIX), or request logs of other programs as CSV or JSON lines; or one folder of a
+    /// sweep or of `sim tip`.
     #[arg(required = true, value_name = "RUN")]
     pub runs: Vec<PathBuf>,
 
@@ -98,6 +99,16 @@ pub struct Options {
     pub rate: Option<f64>,
 }
 
+/// How a transfer ends.
+const TRANSFER: &[(Exit, &str)] = &[
+    (Exit::Passed, "the folder is there, whole"),
+    (Exit::WrongInput, "the command line is wrong"),
+    (
+        Exit::RunFailed,
+        "a file or the store cannot be read or written, or the program has been built without object stores",
+    ),
+];
+
 /// The subcommands.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
@@ -125,10 +136,21 @@ pub enum Command {
 
     /// Merges the shards of a sweep into one folder, and reports it.
     #[command(after_long_help = help_sections(
-        &["reports merge shard-1 shard-2 shard-3 --out whole"],
+        &["reports merge shard-1 shard-2 shard-3 --out whole", "reports merge 's3://bucket/sweep/shard-*' --out whole"],
         VERDICT,
     ))]
     Merge(MergeOptions),
+
+    /// Uploads a folder to an object store, as commands with --out s3://BUCKET/PREFIX do at their end.
+    #[command(after_long_help = help_sections(
+        &["reports upload runs/crash/sim-seed42 s3://bucket/runs/crash"],
+        TRANSFER,
+    ))]
+    Upload(UploadOptions),
+
+    /// Downloads a folder from an object store.
+    #[command(after_long_help = help_sections(&["reports download s3://bucket/runs/crash crash"], TRANSFER))]
+    Download(DownloadOptions),
 
     /// Prints the alarms that detectors of anomalies would have raised during a run, and the faults that they belong to.
     #[command(after_long_help = help_sections(
@@ -211,11 +233,11 @@ pub struct AlertsOptions {
 /// Arguments of `reports merge`.
 #[derive(Debug, Clone, Args)]
 pub struct MergeOptions {
-    /// The folders of all shards, as `sim run --shard` writes them.
+    /// The folders of all shards, as `sim run --shard` writes them, also in object stores: 's3://BUCKET/PREFIX/shard-*' stands for all of them.
     #[arg(required = true, value_name = "DIR")]
     pub shards: Vec<PathBuf>,
 
-    /// The folder to write the whole sweep to [default: that of `sim run` for a sweep without shards].
+    /// The folder to write the whole sweep to, or its place in an object store [default: that of `sim run` for a sweep without shards].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 
@@ -226,6 +248,30 @@ pub struct MergeOptions {
     /// Prints the report as JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of `reports upload`.
+#[derive(Debug, Clone, Args)]
+pub struct UploadOptions {
+    /// The folder to upload, with all that is in it.
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
+
+    /// The place of the folder in the store: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX or file:///FOLDER.
+    #[arg(value_name = "URL")]
+    pub url: PathBuf,
+}
+
+/// Arguments of `reports download`.
+#[derive(Debug, Clone, Args)]
+pub struct DownloadOptions {
+    /// The place of the folder in the store.
+    #[arg(value_name = "URL")]
+    pub url: PathBuf,
+
+    /// The folder to create.
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
 }
 
 impl Options {

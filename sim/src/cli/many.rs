@@ -19,11 +19,12 @@ use crate::{
     sweep::{Pool, SpotCheckError, Sweep, Task, spot_check},
 };
 use kernel::{
-    cli::{Exit, Failure, RunArgs, report_page},
+    cli::{Exit, Failure, RunArgs, print, report_page},
     coverage::CoverageTally,
     experiment::sweep::{Axis, OpenSweepFolder, Origin, Seeds, Shard, SweepIdentity, SweepReport},
     run_folder::{Earlier, sha256},
     scenario::Scenario,
+    store::destination::Destination,
 };
 
 pub(crate) use self::{arguments::ManyArgs, variants::variants};
@@ -52,9 +53,10 @@ pub(crate) fn run(options: &RunOptions, seeds: Seeds, calibration: Calibration) 
     warn_of_other_arrivals(&sweep.variants);
 
     let identity = identity(&sweep, &base, &many.vary, origin(args, calibration_file));
-    let place = args.out.clone().unwrap_or_else(|| identity.default_place());
+    let destination = Destination::of(args.out.clone().unwrap_or_else(|| identity.default_place()))?;
+    let place = destination.place();
     let earlier = if args.force { Earlier::Force } else { Earlier::Replace };
-    let folder = OpenSweepFolder::open(&place, &identity, &base.to_toml(), earlier).map_err(Failure::wrong_input)?;
+    let folder = OpenSweepFolder::open(place, &identity, &base.to_toml(), earlier).map_err(Failure::wrong_input)?;
     spot_check(&folder, &sweep).map_err(cannot_continue)?;
 
     let stop = interrupt::flag().map_err(Failure::run_failed)?;
@@ -81,12 +83,16 @@ pub(crate) fn run(options: &RunOptions, seeds: Seeds, calibration: Calibration) 
         coverage,
         replay: &|row| identity.replay(row),
     };
-    output::print(&report, &place, args.json);
+    output::print(&report, place, args.json);
     if args.report {
-        report_page(&place, args.json);
+        report_page(place, args.json);
     }
     if rows.len() < planned {
         return Err(Failure::run_failed(unplayed.why_missing(rows.len(), planned)));
+    }
+    let stored = destination.deliver(place)?;
+    if !args.json {
+        print(&stored);
     }
     Ok(report.verdict().into())
 }

@@ -11,13 +11,17 @@
 
 mod kubernetes;
 
-use std::{num::NonZeroU64, path::PathBuf};
+use std::{
+    num::NonZeroU64,
+    path::{Path, PathBuf},
+};
 
 use clap::{Args, ValueEnum};
 use kernel::{
     cli::{Exit, Failure, print, program, quoted},
     experiment::sweep::{Axis, Seeds},
     scenario::Scenario,
+    store::StoreUrl,
 };
 
 use crate::cli::{
@@ -61,7 +65,8 @@ pub(crate) struct SweepJobArgs {
     #[command(flatten)]
     conditions: Conditions,
 
-    /// The folder of the shards' folders, which all machines share; with Kubernetes, below the volume's root [default: runs/SCENARIO/sweep].
+    /// The folder of the shards' folders, which all machines share; with Kubernetes, below the volume's root; or its place in an object store,
+    /// such as s3://BUCKET/PREFIX [default: runs/SCENARIO/sweep].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
@@ -80,6 +85,7 @@ pub(crate) fn run(args: &SweepJobArgs) -> Result<Exit, Failure> {
     let scenario = Scenario::load(&args.scenario, &args.conditions.overrides).map_err(Failure::wrong_input)?;
     variants(&args.scenario, &args.conditions.overrides, &args.vary)?;
     args.conditions.calibration()?;
+    args.store()?;
     let seeds = args.seeds.count();
     if args.shards.get() > seeds {
         return Err(Failure::wrong_input(format!(
@@ -117,10 +123,26 @@ impl SweepJobArgs {
         format!("{} {}", program(WORLD), words.join(" "))
     }
 
-    /// Returns the folder of the shards' folders, for a shell.
+    /// Returns the place of the shards' folders, if it is in an object store.
+    fn store(&self) -> Result<Option<StoreUrl>, Failure> {
+        self.out.as_deref().and_then(StoreUrl::of).transpose().map_err(Failure::wrong_input)
+    }
+
+    /// Returns the folder of the shards' folders.
     fn folder(&self, scenario: &Scenario) -> String {
         let default = || PathBuf::from("runs").join(&scenario.name).join("sweep");
-        quoted(&self.out.clone().unwrap_or_else(default).to_string_lossy())
+        let out = self.out.clone().unwrap_or_else(default);
+        let out = out.to_string_lossy();
+        // A `/` at the end of a URL would be doubled.
+        if out.contains("://") { out.trim_end_matches('/').to_owned() } else { out.into() }
+    }
+
+    /// Returns the command that makes the sweep of the shards in `folder`, for a shell.
+    fn merge(&self, folder: &str) -> String {
+        let shards = format!("{folder}/shard-*");
+        // A shell finds the shards in a folder, and `reports` those in a store.
+        let shards = if folder.contains("://") { format!("'{shards}'") } else { format!("{}/shard-*", quoted(folder)) };
+        format!("reports merge {shards} --out {}/all", quoted(folder))
     }
 
     /// Returns what a sweep is of, for a comment.
@@ -129,14 +151,15 @@ impl SweepJobArgs {
     }
 
     fn slurm(&self, scenario: &Scenario) -> String {
-        let (shards, folder, command) = (self.shards, self.folder(scenario), self.command());
+        let (shards, place, command) = (self.shards, self.folder(scenario), self.command());
+        let (folder, merge) = (quoted(&place), self.merge(&place));
         format!(
             "#!/bin/sh\n\
              #SBATCH --job-name={name}\n\
              #SBATCH --array=1-{shards}\n\
              #SBATCH --cpus-per-task=1\n\
              # {title} A shard ends with 1 if an expectation fails in one of its runs.\n\
-             # When all have ended: reports merge {folder}/shard-* --out {folder}/all\n\
+             # When all have ended: {merge}\n\
              exec {command} --shard \"$SLURM_ARRAY_TASK_ID/{shards}\" --out {folder}/shard-\"$SLURM_ARRAY_TASK_ID\"\n",
             name = quoted(&scenario.name),
             title = self.title(scenario),
@@ -144,16 +167,21 @@ impl SweepJobArgs {
     }
 
     fn parallel(&self, scenario: &Scenario) -> String {
-        let (shards, folder, command) = (self.shards, self.folder(scenario), self.command());
+        let (shards, place, command) = (self.shards, self.folder(scenario), self.command());
+        let log = match StoreUrl::of(Path::new(&place)) {
+            Some(Ok(url)) => url.local().display().to_string(),
+            _ => place.clone(),
+        };
+        let (folder, merge, log) = (quoted(&place), self.merge(&place), quoted(&log));
         format!(
             "#!/bin/sh\n\
              # {title} Needs GNU parallel, whose options are the arguments of this script, such as\n\
              # `--jobs 8` or `--sshlogin`; a shard that has been played is not played again.\n\
              # Its exit code is that of `reports merge`: 0 if all runs pass, 1 if not, 2 if a shard is missing.\n\
-             mkdir -p {folder}\n\
-             seq {shards} | parallel \"$@\" --quote --joblog {folder}/jobs.tsv \\\n    \
+             mkdir -p {log}\n\
+             seq {shards} | parallel \"$@\" --quote --joblog {log}/jobs.tsv \\\n    \
                  {command} --shard {{}}/{shards} --out {folder}/shard-{{}}\n\
-             reports merge {folder}/shard-* --out {folder}/all\n",
+             {merge}\n",
             title = self.title(scenario),
         )
     }

@@ -59,6 +59,53 @@ fn a_shard_is_played_by_the_line_of_its_script() {
 }
 
 #[test]
+fn shards_can_go_to_an_object_store() {
+    let folder = folder();
+    let job = |scheduler| {
+        let words = ["--seeds", "0..6", "--shards", "3", "--out", "s3://bucket/sweep/", "--for", scheduler];
+        sweep_job(&folder, &words).stdout
+    };
+    let merge = "reports merge 's3://bucket/sweep/shard-*' --out s3://bucket/sweep/all\n";
+    let kubernetes = job("kubernetes");
+    for part in [
+        merge,
+        "            - \"s3://bucket/sweep/shard-$(JOB_COMPLETION_INDEX)\"\n",
+        "          workingDir: /volume\n          envFrom:\n            - secretRef:\n                name: rehearsal-store\n",
+        "        - name: volume\n          emptyDir: {}\n",
+    ] {
+        assert!(kubernetes.contains(part), "{part}: {kubernetes}");
+    }
+    assert!(!kubernetes.contains("persistentVolumeClaim"), "{kubernetes}");
+    let slurm = job("slurm");
+    assert!(
+        slurm.contains(merge) && slurm.contains("--out s3://bucket/sweep/shard-\"$SLURM_ARRAY_TASK_ID\"\n"),
+        "{slurm}"
+    );
+    let parallel = job("parallel");
+    for part in [merge, "mkdir -p runs/s3/bucket/sweep\n", "--out s3://bucket/sweep/shard-{}\n"] {
+        assert!(parallel.contains(part), "{part}: {parallel}");
+    }
+}
+
+#[test]
+fn a_program_without_object_stores_says_so_before_it_plays() {
+    let folder = folder();
+    for (out, message) in [
+        #[cfg(not(feature = "object-store"))]
+        ("s3://bucket/run", "build it with `--features object-store`"),
+        ("s3://bucket", "it has no prefix, and would fill the whole bucket"),
+        ("ftp://host/run", "its scheme is unknown"),
+    ] {
+        for seeds in [&[][..], &["--seeds", "0..2"]] {
+            let ended = Ended::after(sim(folder.path()).args(["run", "storm.toml", "--out", out]).args(seeds));
+            assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{ended:?}");
+            assert!(ended.stderr.contains(message), "{ended:?}");
+        }
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing was written");
+}
+
+#[test]
 fn a_job_that_cannot_be_played_is_wrong_input() {
     let folder = folder();
     for (arguments, message) in [
@@ -70,6 +117,7 @@ fn a_job_that_cannot_be_played_is_wrong_input() {
         (&["--seeds", "0..6", "--shards", "2", "--set", "load.rat=1"], "did you mean `rate`?"),
         (&["--seeds", "0..6", "--shards", "2", "--vary", "load.rat=1,2"], "did you mean `rate`?"),
         (&["--seeds", "0..6", "--shards", "2", "--calibration", "missing.toml"], "missing.toml"),
+        (&["--seeds", "0..6", "--shards", "2", "--out", "s4://bucket/sweep"], "its scheme is unknown"),
     ] {
         let ended = sweep_job(&folder, &[arguments, &["--for", "kubernetes"]].concat());
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{ended:?}");

@@ -1,15 +1,17 @@
 //! Pictures that are read from the user's files.
 
 use std::{
-    io::{self, Cursor},
+    io,
     path::{Path, PathBuf},
 };
 
 use bytes::Bytes;
-use image::{DynamicImage, ImageDecoder, ImageError, ImageReader};
 use thiserror::Error;
 
-use super::{InvalidPicture, Picture};
+use super::{
+    InvalidPicture, Picture,
+    decode::{Decoder, UndecodablePicture},
+};
 use crate::{input, visible::Visible};
 
 /// The most files that a pattern may match.
@@ -52,7 +54,7 @@ pub enum PictureFileError {
         /// The path of the file.
         path: PathBuf,
         /// The error of the decoder.
-        source: ImageError,
+        source: UndecodablePicture,
     },
     /// More files match than a workload has.
     #[error("images pattern '{}' matches more than {FILES_MAX} files; narrow it", pattern.visible())]
@@ -98,31 +100,16 @@ pub(super) fn matching(pattern: &str) -> Result<Vec<PathBuf>, PictureFileError> 
 
 /// Reads the picture in the file at `path`, as 8-bit luma.
 pub(super) fn picture(path: &Path) -> Result<Picture, PictureFileError> {
-    let bytes = input::read_within(path, BYTES_MAX).map_err(|source| reading_failed(path, source))?;
-    let reader = ImageReader::new(Cursor::new(bytes));
-    let reader = reader.with_guessed_format().map_err(|source| reading_failed(path, source))?;
-    let decoder = reader.into_decoder().map_err(|source| decoding_failed(path, source))?;
+    let bytes = input::read_within(path, BYTES_MAX)
+        .map_err(|source| PictureFileError::Unreadable { path: path.to_owned(), source })?;
+    let undecodable = |source| PictureFileError::Undecodable { path: path.to_owned(), source };
+    let decoder = Decoder::new(&bytes).map_err(undecodable)?;
     // Checked before decoding, so that a picture that is too large does not take the memory first.
-    let (width, height) = decoder.dimensions();
+    let (width, height) = decoder.size();
     Picture::pixel_count(width, height)
         .map_err(|source| PictureFileError::TooLarge { path: path.to_owned(), source })?;
-    let luma = DynamicImage::from_decoder(decoder).map_err(|source| decoding_failed(path, source))?.into_luma8();
-    Ok(Picture { width, height, pixels: Bytes::from(luma.into_raw()) })
-}
-
-fn reading_failed(path: &Path, source: io::Error) -> PictureFileError {
-    PictureFileError::Unreadable { path: path.to_owned(), source }
-}
-
-fn decoding_failed(path: &Path, source: ImageError) -> PictureFileError {
-    let path = path.to_owned();
-    match source {
-        // The early end of a truncated file is an I/O error too, but the fault is the picture's and not the disk's.
-        ImageError::IoError(source) if source.kind() != io::ErrorKind::UnexpectedEof => {
-            PictureFileError::Unreadable { path, source }
-        }
-        source => PictureFileError::Undecodable { path, source },
-    }
+    let pixels = decoder.luma().map_err(undecodable)?;
+    Ok(Picture { width, height, pixels: Bytes::from(pixels) })
 }
 
 #[cfg(test)]
@@ -219,7 +206,7 @@ mod tests {
         fs::write(folder.path().join("notes.png"), "not a picture").expect("written");
         assert_eq!(
             message(&folder, "*.png"),
-            "cannot decode picture 'notes.png': The image format could not be determined; \
+            "cannot decode picture 'notes.png': its format is unknown; \
              convert it to PNG, JPEG, BMP or PNM"
         );
     }

@@ -2,11 +2,7 @@
 
 use std::fs;
 
-use kernel::{
-    cli::{Failure, quoted},
-    scenario::Scenario,
-    visible::Visible,
-};
+use kernel::{cli::Failure, scenario::Scenario, visible::Visible};
 
 use super::SweepJobArgs;
 
@@ -39,9 +35,12 @@ pub(super) fn manifest(args: &SweepJobArgs, scenario: &Scenario) -> Result<Strin
     }
     let has_calibration = files.len() > 1;
     let data: String = files.iter().map(|(file, text)| format!("  {file}: |\n{}", indented(text, 4))).collect();
-    let out =
-        args.out.as_ref().map_or_else(|| format!("runs/{}/sweep", scenario.name), |out| out.to_string_lossy().into());
-    let folder = format!("/volume/{}", out.trim_start_matches('/'));
+    let place = args.folder(scenario);
+    let folder = match args.store()? {
+        Some(_) => place.clone(),
+        None => format!("/volume/{}", place.trim_start_matches('/')),
+    };
+    let Storage { credentials, volume, merged } = Storage::of(args, &place)?;
     let shards = args.shards;
     let calibration = has_calibration.then_some("/scenario/calibration.toml");
     let mut words: Vec<String> =
@@ -52,7 +51,7 @@ pub(super) fn manifest(args: &SweepJobArgs, scenario: &Scenario) -> Result<Strin
     Ok(format!(
         "# {title}
 # Apply it with `kubectl apply -f FILE`. A shard whose runs do not all pass is a failed index, and has been played. When all have ended,
-# where the volume is mounted: reports merge {merged}/shard-* --out {merged}/all
+# {merged}
 apiVersion: v1
 kind: ConfigMap
 metadata:
@@ -86,7 +85,7 @@ spec:
         - name: sim
           image: {image}
           args:
-{words}          resources:
+{words}{credentials}          resources:
             requests:
               cpu: 1
               memory: 256Mi
@@ -101,14 +100,45 @@ spec:
           configMap:
             name: {name}
         - name: volume
-          persistentVolumeClaim:
-            claimName: {claim}
-",
+{volume}",
         title = args.title(scenario),
-        merged = quoted(&out),
         image = string(&args.image),
-        claim = string(&args.claim),
     ))
+}
+
+/// Where the pods write to.
+struct Storage {
+    /// Lines of the container that give it credentials and a folder.
+    credentials: String,
+    /// The kind of the volume.
+    volume: String,
+    /// How the sweep is made of the shards, for a comment.
+    merged: String,
+}
+
+impl Storage {
+    fn of(args: &SweepJobArgs, place: &str) -> Result<Self, Failure> {
+        let merge = args.merge(place);
+        if args.store()?.is_none() {
+            let claim = string(&args.claim);
+            return Ok(Self {
+                credentials: String::new(),
+                volume: format!("          persistentVolumeClaim:\n            claimName: {claim}\n"),
+                merged: format!("where the volume is mounted: {merge}"),
+            });
+        }
+        // Without the secret, the role of the pod's service account may be enough.
+        let credentials = "          workingDir: /volume\n          envFrom:\n            - secretRef:\n                name: rehearsal-store\n                optional: true\n";
+        Ok(Self {
+            credentials: credentials.to_owned(),
+            volume: "          emptyDir: {}\n".to_owned(),
+            merged: format!(
+                "with the same credentials: {merge}\n\
+                 # The image needs a `sim` with the feature object-store. The secret rehearsal-store has its environment variables, such as\n\
+                 # AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION."
+            ),
+        })
+    }
 }
 
 /// Returns a name that Kubernetes allows: lower case letters, digits and `-`, with a letter or digit at both ends.
