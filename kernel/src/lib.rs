@@ -33,6 +33,7 @@ pub mod measure;
 pub mod memory;
 #[cfg(feature = "service")]
 pub mod nemesis;
+pub mod object_folder;
 mod planted;
 #[cfg_attr(not(feature = "service"), expect(dead_code, unused_imports, reason = "only the client consults policies"))]
 pub mod policy;
@@ -46,7 +47,6 @@ pub mod server;
 pub mod settings;
 pub mod slo;
 pub mod status;
-pub mod store;
 pub mod sync;
 pub mod time;
 #[cfg(feature = "service")]

@@ -15,12 +15,12 @@ use kernel::{
     },
     json::pretty,
     measure::Verdict,
-    run_folder::Earlier,
-    scenario::Scenario,
-    store::{
+    object_folder::{
         StoreUrl,
         destination::{Destination, Sources, local_report},
     },
+    run_folder::Earlier,
+    scenario::Scenario,
     visible::Visible,
 };
 use serde_json::Value;

@@ -6,10 +6,10 @@ use super::{Exit, Failure, RunArgs, RunReport, complain, print, report_page};
 use crate::{
     entropy::branch::Branch,
     invariant::{self, Evidence},
+    object_folder::destination::Destination,
     record::Records,
     run_folder::{Earlier, FileRows, Placed, RunEnd, RunFolder, RunInfo},
     scenario::Scenario,
-    store::destination::Destination,
     visible::Visible,
 };
 

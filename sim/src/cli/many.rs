@@ -22,9 +22,9 @@ use kernel::{
     cli::{Exit, Failure, RunArgs, print, report_page},
     coverage::CoverageTally,
     experiment::sweep::{Axis, OpenSweepFolder, Origin, Seeds, Shard, SweepIdentity, SweepReport},
+    object_folder::destination::Destination,
     run_folder::{Earlier, sha256},
     scenario::Scenario,
-    store::destination::Destination,
 };
 
 pub(crate) use self::{arguments::ManyArgs, variants::variants};

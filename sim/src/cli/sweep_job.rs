@@ -20,8 +20,8 @@ use clap::{Args, ValueEnum};
 use kernel::{
     cli::{Exit, Failure, print, program, quoted},
     experiment::sweep::{Axis, Seeds},
+    object_folder::StoreUrl,
     scenario::Scenario,
-    store::StoreUrl,
 };
 
 use crate::cli::{
