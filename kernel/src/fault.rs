@@ -26,14 +26,23 @@ use crate::{
         value::{Codec, Item, is_string, one_or_more},
     },
     status::Code,
+    store,
 };
+
+/// The target of a fault of the link to the store of the cache, in the place of a server's index.
+pub const STORE: usize = usize::MAX;
+
+/// Returns the name of a target of faults, in scenario files and in records.
+pub fn target_name(target: usize) -> String {
+    if target == STORE { store::NAME.to_owned() } else { server_name(target) }
+}
 
 /// `[[fault]]`: a fault at its time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fault {
     /// Start, from the start of the run, no later than the scenario's duration.
     pub at: Duration,
-    /// Indices of the servers it hits, ascending, without repeats, at least one.
+    /// Indices of the servers it hits, or [`STORE`], ascending, without repeats, at least one.
     pub targets: Vec<usize>,
     /// The failure, and how long it lasts.
     pub kind: FaultKind,
@@ -43,7 +52,8 @@ keys! {
     /// When the fault starts, from the start of the run; no later than the scenario's `duration`.
     const AT = at: Duration [required] = Duration::from_secs(25), limits::WAIT, NOT_DRAWN;
     // It names servers, which only the whole scenario knows, so that `targets` reads it.
-    /// A server, such as `"server-0"`, a list of servers, or `"*"`: every link, for a fault of links.
+    /// A server, such as `"server-0"`, a list of servers, or `"*"`: the link to every server, for a fault of links. Such a fault can also
+    /// have the target `"store"`, the link to the store of `[client.cache]`.
     const TARGET = target: Target [required] = vec![0], (), NOT_DRAWN;
 }
 
@@ -63,13 +73,13 @@ impl Codec for Target {
 
     fn written(value: &Vec<usize>) -> Option<String> {
         Some(match value.as_slice() {
-            [one] => string(&server_name(*one)),
-            several => list(&several.iter().map(|index| server_name(*index)).collect::<Vec<_>>()),
+            [one] => string(&target_name(*one)),
+            several => list(&several.iter().map(|target| target_name(*target)).collect::<Vec<_>>()),
         })
     }
 
     fn schema((): &()) -> Value {
-        let server = json!({ "type": "string", "pattern": "^server-[0-9]+$" });
+        let server = json!({ "type": "string", "pattern": "^(server-[0-9]+|store)$" });
         let several = json!({ "type": "array", "items": server, "minItems": 1, "uniqueItems": true });
         json!({ "anyOf": [server, { "const": "*" }, several] })
     }
@@ -193,7 +203,7 @@ fn targets(item: &Item<'_>, kind: FaultName, replicas: usize) -> Result<Vec<usiz
     }
     let mut targets = Vec::new();
     for name in one_or_more(item)? {
-        let index = server(&name, replicas)?;
+        let index = if name.get_ref() == store::NAME { store_target(&name, kind)? } else { server(&name, replicas)? };
         if targets.contains(&index) {
             let message = format!("`{}` is in the list already; leave one out", name.get_ref());
             return Err(Problem::at(name.span(), message));
@@ -211,6 +221,17 @@ fn not_every_server(item: &Item<'_>, kind: FaultName) -> Problem {
     let links: Vec<_> = FaultName::all().filter(|kind| kind.affects() == Affects::Link).map(FaultName::name).collect();
     let message = format!("a `{kind}` fault cannot have the target `*`; list the servers instead");
     Problem::at(item.span(), message).help(format!("`*` is every link, for {}", backticked(&links)))
+}
+
+/// Returns the store as the target of a fault of this kind.
+fn store_target(name: &Spanned<String>, kind: FaultName) -> Result<usize, Problem> {
+    if kind.affects() == Affects::Link {
+        return Ok(STORE);
+    }
+    let links: Vec<_> = FaultName::all().filter(|kind| kind.affects() == Affects::Link).map(FaultName::name).collect();
+    let message = format!("a `{kind}` fault cannot have the target `store`, of which only the link can fail");
+    let help = format!("for a store that is down write kind = \"reset\" with a `duration`; the faults of links are {}", backticked(&links));
+    Err(Problem::at(name.span(), message).help(help))
 }
 
 fn server(name: &Spanned<String>, replicas: usize) -> Result<usize, Problem> {

@@ -26,6 +26,8 @@
 //! | `errors`, `slow`, `certificate_expired`, `certificate_untrusted` | no effect | are in force once it serves | are in force once it runs again |
 //! | faults on the link | act on the link, which has no process | the same | the same |
 //!
+//! The link to the store of a client's cache is one of the links; its target is [`STORE`].
+//!
 //! A fault without effect starts and ends at once, with an event that says so. Faults at 0 start before the first request is
 //! sent. The run ends with its last call: what is due later is not played, and what lasts
 //! until then is not lifted. Only a restart may take no time; a duration of 0 is refused.
@@ -44,7 +46,7 @@ use futures_util::{TryStreamExt, future::try_join, stream::FuturesOrdered};
 
 use crate::{
     change::{OPERATOR, changes_of, record_change},
-    fault::{Fault, FaultKind},
+    fault::{Fault, FaultKind, STORE, target_name},
     link::Shape,
     link::settings::Network,
     planted::planted,
@@ -74,6 +76,8 @@ pub struct Nemesis {
     /// The changes of servers and links.
     changes: Vec<Epoch>,
     servers: Vec<FaultedServer>,
+    /// The store of the client's cache, if it has one, of which only the link can fail.
+    store: Option<FaultedServer>,
 }
 
 /// Returns the shape of a link without faults.
@@ -118,6 +122,7 @@ impl Nemesis {
             network: Mutex::new(shape_of(&scenario.network)),
             changes: changes_of(scenario, |target| matches!(target, ChangeTarget::Network | ChangeTarget::Servers)),
             servers: (0..scenario.servers.replicas).map(|_| FaultedServer::default()).collect(),
+            store: scenario.store().map(|_| FaultedServer::default()),
         }
     }
 
@@ -128,9 +133,7 @@ impl Nemesis {
     ///
     /// Returns the first error of an operation.
     pub async fn play(&self, faults: &[Fault]) -> Result<(), OperationFailed> {
-        for server in 0..self.servers.len() {
-            self.reshape(server).await?;
-        }
+        self.reshape_all().await?;
         let plays: Vec<TargetedFault<'_>> = faults
             .iter()
             .enumerate()
@@ -138,7 +141,7 @@ impl Nemesis {
             .collect();
         // All steps before any is played, as each waits for those that are scripted before it.
         for TargetedFault { index, fault, target } in &plays {
-            self.servers[*target].timeline.add(*index, fault);
+            self.timeline(*target).add(*index, fault);
         }
         // Each is polled when its own timer fires, however few there are: what else is ready at that instant has its turn between
         // them, and the order of a run's events depends on it.
@@ -159,9 +162,7 @@ impl Nemesis {
             match change.target() {
                 ChangeTarget::Network => {
                     *lock(&self.network) = shape_of(&settings.network);
-                    for server in 0..self.servers.len() {
-                        self.reshape(server).await?;
-                    }
+                    self.reshape_all().await?;
                 }
                 _ => {
                     for server in 0..self.servers.len() {
@@ -318,7 +319,15 @@ impl Nemesis {
         end
     }
 
-    /// Gives the link the shape of the network, before any fault.
+    /// Gives every link the shape of the network.
+    async fn reshape_all(&self) -> Result<(), OperationFailed> {
+        for target in (0..self.servers.len()).chain(self.store.iter().map(|_| STORE)) {
+            self.reshape(target).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives the link the shape of the network and all active faults.
     async fn reshape(&self, target: usize) -> Result<(), OperationFailed> {
         self.operations.apply(self.shape(target)).await.map(drop)
     }
@@ -355,14 +364,21 @@ impl Nemesis {
     }
 
     fn event(&self, event: Event, play: TargetedFault<'_>) -> EventBuilder<'_> {
-        self.recorder.event(event).target(server_name(play.target)).fault(play.index)
+        self.recorder.event(event).target(target_name(play.target)).fault(play.index)
+    }
+
+    fn faulted(&self, target: usize) -> &FaultedServer {
+        match &self.store {
+            Some(store) if target == STORE => store,
+            _ => &self.servers[target],
+        }
     }
 
     fn active_faults(&self, target: usize) -> MutexGuard<'_, ActiveFaults> {
-        lock(&self.servers[target].active)
+        lock(&self.faulted(target).active)
     }
 
     fn timeline(&self, target: usize) -> &Timeline {
-        &self.servers[target].timeline
+        &self.faulted(target).timeline
     }
 }

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 pub use crate::{
     client::settings::{Balancing, Client, HealthCheck, Jitter, Retry},
-    fault::{Affects, Direction, Fault, FaultGenerator, FaultKind, FaultName, TargetCount},
+    fault::{Affects, Direction, Fault, FaultGenerator, FaultKind, FaultName, STORE, TargetCount, target_name},
     link::settings::Network,
     load::{
         RequestKind, Trace,
@@ -38,6 +38,7 @@ pub use crate::{
     server::settings::{AdaptiveQueue, Admission, Servers, server_name},
     settings::{Mistake, Place, ScenarioError, UnknownName, bandwidth, duration, limits},
     slo::{Slo, SloKind},
+    store::StoreAddress,
     tls::settings::{Tls, TlsMode},
     workload::{
         settings::{AppTimes, Backend, GraphSize, Images, Pictures, Workload, WorkloadName},
@@ -133,6 +134,11 @@ impl Scenario {
     /// Returns the names of the servers, in the order of their indices.
     pub fn server_names(&self) -> impl Iterator<Item = String> + use<> {
         (0..self.servers.replicas).map(server_name)
+    }
+
+    /// Returns the place of the store of the client's cache, if it has one.
+    pub fn store(&self) -> Option<&StoreAddress> {
+        self.client.policies.cache.as_ref()?.store.as_ref()
     }
 
     /// Returns the scenario that a run with this seed plays: the faults that its `[nemesis]` draws, if it has one, take its

@@ -14,9 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Script, ranks::percentiles, seconds, us};
 use crate::{
-    fault::{Fault, FaultKind},
+    fault::{Fault, FaultKind, target_name},
     record::{Event, EventRow, Name, RequestRow},
-    server::settings::server_name,
 };
 
 /// The lateness of a run's faults and sends, and the bound on both.
@@ -162,7 +161,7 @@ struct FaultInstant {
 
 impl fmt::Display for FaultInstant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the {} of fault-{} on {}", self.what, self.fault, server_name(self.target))
+        write!(f, "the {} of fault-{} on {}", self.what, self.fault, target_name(self.target))
     }
 }
 
@@ -198,7 +197,7 @@ impl FaultTimes {
         let nothing = Seen::default();
         for (index, fault) in faults.iter().enumerate() {
             for &target in &fault.targets {
-                let seen = self.0.get(&(index, server_name(target).as_str().into())).unwrap_or(&nothing);
+                let seen = self.0.get(&(index, target_name(target).as_str().into())).unwrap_or(&nothing);
                 let mut add = |what, scripted_us, late_us| {
                     late.add(FaultInstant { scripted_us, fault: index, target, what }, late_us);
                 };

@@ -110,6 +110,12 @@ metrics! {
     Ejections = "ejections": Count in Waste,
     /// Replies with the status OK whose content was wrong.
     WrongResults = "wrong_results": Count,
+    /// Calls that the cache answered, fresh or stale.
+    Cached = "cached": Count,
+    /// Calls with a degraded answer: a stale one, or one of a fallback, whether it counts as a success or not.
+    Degraded = "degraded": Count,
+    /// Look-ups in the store of the cache and writes that failed; each counts as a miss.
+    StoreFailures = "store_failures": Count,
     /// Median time from the intended send time to the first message of a reply that streams.
     FirstMessageP50 = "first_message_p50": Seconds,
     /// 95th percentile of the time from the intended send time to the first message of a reply that streams.

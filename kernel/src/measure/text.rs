@@ -88,7 +88,12 @@ impl Summary {
             return format!("  no request in {over}\n");
         }
         let requests = if overall.requests == 1 { "request" } else { "requests" };
-        let counts = [(overall.hedges, "hedges"), (overall.rejected, "rejected"), (overall.ejections, "ejections")];
+        let counts = [
+            (overall.hedges, "hedges"),
+            (overall.rejected, "rejected"),
+            (overall.ejections, "ejections"),
+            (overall.store_failures, "failures of the store"),
+        ];
         let counted = counts.iter().filter(|(count, _)| *count > 0);
         let more: String = counted.map(|(count, what)| format!(", {count} {what}")).collect();
         let failure = self.first_failure.as_ref().map(|why| format!("  the first attempt failed: {}\n", why.visible()));

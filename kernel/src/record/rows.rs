@@ -175,6 +175,16 @@ pub enum Answer {
     OwnStack,
 }
 
+impl Answer {
+    /// Returns whether the answer is degraded, whatever it counts as.
+    pub fn is_degraded(self) -> bool {
+        match self {
+            Self::Stale | Self::Fallback => true,
+            Self::Cached | Self::OwnStack => false,
+        }
+    }
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_none(count: &u32) -> bool {
     *count == 0
@@ -317,6 +327,12 @@ pub enum Event {
     TransientFailure,
     /// client: the connection to `target` is gone.
     Idle,
+    /// client: the store of the cache did not do what `request` asked of it, because of `cause`, which counts as a miss.
+    StoreFailed,
+    /// client: the store `target` is away, because of `cause`, and is left alone for `duration_us` at a time.
+    StoreLost,
+    /// client: the store `target` answers again.
+    StoreRestored,
     /// server or load: code of an app reached the state that it names in `cause`, for the first time in its process.
     Reached,
 }

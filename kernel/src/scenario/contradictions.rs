@@ -1,9 +1,16 @@
 //! Policies of `[client]` that exclude each other, or need one another. Each problem marks one side and names both.
 
-use super::{Balancing, Client, FaultName, Retry, Scenario};
+use super::{Balancing, Client, FaultName, Retry, STORE, Scenario};
 use crate::{
     policy::FallbackKind,
-    settings::{duration, problem::Problem, source::Span, table::TableReader, value::is_string},
+    settings::{
+        duration,
+        problem::Problem,
+        source::Span,
+        table::TableReader,
+        value::{Item, is_string, one_or_more},
+    },
+    store,
 };
 
 /// Turns retries off where calls hedge and the file says nothing of retries; refuses a file that wants both.
@@ -104,6 +111,32 @@ pub(super) fn refuse_without_tls(
     let span = faults.iter().find_map(of_item).or_else(|| file.table("nemesis").span("kinds"));
     let message = format!("`{kind}` needs [tls]: connections that are not encrypted have no certificates");
     Err(Problem::new(span, message).help("add the table [tls], or leave the fault out"))
+}
+
+/// Refuses faults of the link to a store in a scenario whose client has none. `faults` are the items of `[[fault]]` in `file`.
+pub(super) fn refuse_without_store(
+    scenario: &Scenario,
+    file: &TableReader<'_, '_>,
+    faults: &[TableReader<'_, '_>],
+) -> Result<(), Problem> {
+    if scenario.client.policies.cache.as_ref().is_some_and(|cache| cache.store.is_some()) {
+        return Ok(());
+    }
+    let help = "add store = \"redis://127.0.0.1:6379\" or store = \"builtin\" to [client.cache], or leave the fault out";
+    if scenario.faults.iter().any(|fault| fault.targets.contains(&STORE)) {
+        let names_store = |item: &Item<'_>| {
+            one_or_more(item).is_ok_and(|names| names.iter().any(|name| name.get_ref() == store::NAME))
+        };
+        let of_item = |item: &TableReader<'_, '_>| item.span("target").filter(|_| item.get("target").is_some_and(names_store));
+        let message = "there is no `store`: the cache of the client, if it has one, is in its memory";
+        return Err(Problem::new(faults.iter().find_map(of_item), message).help(help));
+    }
+    let drawn = scenario.nemesis.as_ref().is_some_and(|generator| generator.store == Some(true));
+    refuse_at(
+        file.table("nemesis").span("store").filter(|_| drawn),
+        "there is no store whose link a fault could hit: the cache of the client, if it has one, is in its memory",
+        "add `store` to [client.cache], or leave this key out",
+    )
 }
 
 /// Returns whether the item of `[[fault]]` has this kind.

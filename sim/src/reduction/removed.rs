@@ -1,6 +1,6 @@
 //! A description of what a reduction has removed.
 
-use kernel::scenario::{Change, Direction, Fault, Scenario, duration::text as time, server_name};
+use kernel::scenario::{Change, Direction, Fault, Scenario, duration::text as time, target_name};
 
 use super::Reduced;
 
@@ -58,7 +58,7 @@ fn changed(name: &str, before: &str, now: &str) -> Option<String> {
 
 /// Describes a fault by its kind, its targets and its time.
 fn about(fault: &Fault) -> String {
-    let targets: Vec<_> = fault.targets.iter().map(|target| server_name(*target)).collect();
+    let targets: Vec<_> = fault.targets.iter().map(|target| target_name(*target)).collect();
     format!("{} of {} at {}", fault.kind.name(), targets.join(", "), time(fault.at))
 }
 
