@@ -143,7 +143,7 @@ pub struct Response {
 impl Response {
     /// Counts the messages that are missing of a reply that should have had `expected`, if that is known, and has failed.
     pub(crate) fn expect_messages(&mut self, expected: Option<u64>) {
-        let has_failed = self.outcome != Outcome::OK;
+        let has_failed = self.outcome != Outcome::OK || self.answer == Some(Answer::Partial);
         if let Some(stream) = &mut self.stream {
             stream.lost = expected.filter(|_| has_failed).map(|expected| expected.saturating_sub(stream.messages));
         }
@@ -238,7 +238,7 @@ impl Client {
     /// the begin of the reply. The call is cancelled when the future or the reply is dropped.
     ///
     /// The headers of the reply commit the call: an attempt that fails before is retried or hedged as that of any call, and one that
-    /// fails later is the last. Neither a cache nor a fallback answers it.
+    /// fails later is the last. No cache answers it, and of the fallbacks only that with the messages that have come.
     pub(crate) fn stream(
         &self,
         request: Request,

@@ -230,7 +230,10 @@ fn store_target(name: &Spanned<String>, kind: FaultName) -> Result<usize, Proble
     }
     let links: Vec<_> = FaultName::all().filter(|kind| kind.affects() == Affects::Link).map(FaultName::name).collect();
     let message = format!("a `{kind}` fault cannot have the target `store`, of which only the link can fail");
-    let help = format!("for a store that is down write kind = \"reset\" with a `duration`; the faults of links are {}", backticked(&links));
+    let help = format!(
+        "for a store that is down write kind = \"reset\" with a `duration`; the faults of links are {}",
+        backticked(&links)
+    );
     Err(Problem::at(name.span(), message).help(help))
 }
 

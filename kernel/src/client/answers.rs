@@ -16,10 +16,7 @@ use crate::{
 /// The cache of a client.
 pub(super) enum Cached {
     Memory(Mutex<Answers<Reply>>),
-    Store {
-        store: Arc<Store>,
-        settings: Cache,
-    },
+    Store { store: Arc<Store>, settings: Cache },
 }
 
 /// What a call finds in the cache as it begins.
@@ -31,12 +28,7 @@ pub(super) struct Found {
 
 impl Cached {
     /// Returns an empty cache, or one in the store behind `access` if the settings name a store.
-    pub(super) fn new(
-        settings: &Cache,
-        access: Option<StoreAccess>,
-        world: &SharedWorld,
-        recorder: &Recorder,
-    ) -> Self {
+    pub(super) fn new(settings: &Cache, access: Option<StoreAccess>, world: &SharedWorld, recorder: &Recorder) -> Self {
         match settings.store_settings().zip(access) {
             None => Self::Memory(Mutex::new(Answers::new(settings.clone()))),
             Some((of_store, access)) => {

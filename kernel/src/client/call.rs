@@ -577,15 +577,22 @@ impl<'a> Call<'a> {
                 let reply = of_store.or_else(|| self.client.answers.as_ref()?.last_known(self.request))?;
                 (Substitute { reply, kind: Answer::Stale }, "stale")
             }
+            // There are no parts of a reply that does not stream.
+            FallbackKind::Partial => return None,
         };
         self.event(Event::Fallback).cause(name).record();
         Some(self.substituted(substitute))
     }
 
     fn substituted(&self, Substitute { reply, kind }: Substitute) -> Response {
+        let outcome = if kind == Answer::Cached { Outcome::OK } else { self.degraded() };
+        self.response(outcome, Some(reply), None, Some(kind))
+    }
+
+    /// Returns what a degraded answer counts as.
+    fn degraded(&self) -> Outcome {
         let fallback = self.client.settings.policies.fallback.as_ref();
-        let is_success = kind == Answer::Cached || fallback.is_some_and(|fallback| fallback.counts_as_success);
-        self.response(if is_success { Outcome::OK } else { Outcome::Degraded }, Some(reply), None, Some(kind))
+        if fallback.is_some_and(|fallback| fallback.counts_as_success) { Outcome::OK } else { Outcome::Degraded }
     }
 
     pub(super) fn event(&self, event: Event) -> EventBuilder<'a> {

@@ -114,6 +114,8 @@ metrics! {
     Cached = "cached": Count,
     /// Calls with a degraded answer: a stale one, or one of a fallback, whether it counts as a success or not.
     Degraded = "degraded": Count,
+    /// Share of the messages of partial answers that had come.
+    PartShare = "part_share": Share,
     /// Look-ups in the store of the cache and writes that failed; each counts as a miss.
     StoreFailures = "store_failures": Count,
     /// Median time from the intended send time to the first message of a reply that streams.

@@ -100,6 +100,10 @@ pub struct Metrics {
     /// Number of calls with a degraded answer: a stale one, or one of a fallback, whether it counts as a success or not.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub degraded: u64,
+    /// Share of the messages of partial answers that had come, as far as it is known how many there should have been; left out without
+    /// partial answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part_share: Option<f64>,
     /// Number of look-ups in the store of the cache and of writes that failed within the phase.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub store_failures: u64,
@@ -239,6 +243,7 @@ impl Metrics {
             Metric::WrongResults => Some(self.wrong_results as f64),
             Metric::Cached => Some(self.cached as f64),
             Metric::Degraded => Some(self.degraded as f64),
+            Metric::PartShare => self.part_share,
             Metric::StoreFailures => Some(self.store_failures as f64),
             Metric::FirstMessageP50 => self.first_message_p50,
             Metric::FirstMessageP95 => self.first_message_p95,

@@ -208,6 +208,9 @@ fn streams(metrics: &Metrics) -> String {
         return String::new();
     }
     let lost = if lost > 0 { format!(", {lost} lost") } else { String::new() };
+    let parts =
+        metrics.part_share.map(|share| format!(", partial answers have {} of theirs", trimmed(&percent(share))));
+    let lost = lost + &parts.unwrap_or_default();
     let first = [metrics.first_message_p50, metrics.first_message_p95].map(|time| shown(time, duration));
     let gaps = [metrics.message_gap_p95, metrics.message_gap_max].map(|time| shown(time, duration));
     format!(

@@ -44,7 +44,7 @@ table! {
         store_pause: Option<Duration> = None, limits::DURATION, NOT_DRAWN;
         /// Time for which the store keeps an answer, which is how old a fallback's can be; 1 h by default, or until it is neither fresh nor
         /// stale if that is longer.
-        store_keep: Option<Duration> = None, limits::DURATION, NOT_DRAWN;
+        store_keep: Option<Duration> = None, limits::STORE_KEEP, NOT_DRAWN;
     }
     settle = settle;
 }
@@ -61,7 +61,8 @@ fn settle(cache: Cache, table: &TableReader<'_, '_>) -> Result<Cache, Problem> {
             None => Ok(cache),
             Some((key, span)) => {
                 let help = "add `store`, such as store = \"redis://127.0.0.1:6379\", or leave the key out";
-                Err(Problem::at(span, format!("`{key}` is of a store, and the answers are in the client's memory")).help(help))
+                Err(Problem::at(span, format!("`{key}` is of a store, and the answers are in the client's memory"))
+                    .help(help))
             }
         };
     }

@@ -171,6 +171,8 @@ pub enum Answer {
     Stale,
     /// A fallback: the answer is degraded.
     Fallback,
+    /// The messages of a reply that have come before it failed: the answer is degraded.
+    Partial,
     /// A client stack of the load's own, whose attempts have no rows. It is the source of a failure, too.
     OwnStack,
 }
@@ -179,7 +181,7 @@ impl Answer {
     /// Returns whether the answer is degraded, whatever it counts as.
     pub fn is_degraded(self) -> bool {
         match self {
-            Self::Stale | Self::Fallback => true,
+            Self::Stale | Self::Fallback | Self::Partial => true,
             Self::Cached | Self::OwnStack => false,
         }
     }

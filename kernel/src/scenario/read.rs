@@ -298,6 +298,7 @@ fn scenario(file: &TableReader<'_, '_>, base: &Path, purpose: Purpose) -> Result
     scenario.changes = problems.keep(change::read_all(file, &scenario)).unwrap_or_default();
     problems.keep(totals::check(&scenario, file));
     problems.keep(contradictions::refuse_without_tls(&scenario, file, &list));
+    problems.keep(contradictions::refuse_without_parts(&scenario, file));
     problems.keep(contradictions::refuse_without_store(&scenario, file, &list));
     if problems.is_empty() { Ok(scenario) } else { Err(problems) }
 }

@@ -63,7 +63,9 @@ impl StoreAddress {
             return Err(if text.starts_with("rediss://") {
                 "TLS to a store is not supported; write redis://HOST:PORT, or leave `store` out".to_owned()
             } else {
-                format!("{text:?} is no store; write redis://HOST:PORT or builtin, or leave `store` out for the client's memory")
+                format!(
+                    "{text:?} is no store; write redis://HOST:PORT or builtin, or leave `store` out for the client's memory"
+                )
             });
         };
         if !rest.bytes().all(|byte| byte.is_ascii_graphic()) || rest.contains(['?', '#']) {
@@ -72,17 +74,24 @@ impl StoreAddress {
         let (place, database) = rest.split_once('/').unwrap_or((rest, ""));
         let database = if database.is_empty() { Some(0) } else { digits(database) };
         let Some(database) = database.filter(|database| *database <= DATABASE_MAX) else {
-            return Err(format!("{text:?} has no database of a Redis behind the last `/`; they are 0 to {DATABASE_MAX}"));
+            return Err(format!(
+                "{text:?} has no database of a Redis behind the last `/`; they are 0 to {DATABASE_MAX}"
+            ));
         };
         let (user, host_and_port) = match place.rsplit_once('@') {
             Some((user, _)) if user.contains(':') => {
-                return Err("a password is no part of a file, which others can read; set REHEARSAL_STORE_PASSWORD instead".to_owned());
+                return Err(
+                    "a password is no part of a file, which others can read; set REHEARSAL_STORE_PASSWORD instead"
+                        .to_owned(),
+                );
             }
             Some((user, place)) => (Some(user.to_owned()).filter(|user| !user.is_empty()), place),
             None => (None, place),
         };
         let Some((host, port)) = host_and_port_of(host_and_port) else {
-            return Err(format!("{text:?} has no host, or a port that is none; write redis://HOST:PORT, such as redis://127.0.0.1:6379"));
+            return Err(format!(
+                "{text:?} has no host, or a port that is none; write redis://HOST:PORT, such as redis://127.0.0.1:6379"
+            ));
         };
         Ok(Self::Redis { user, host, port, database })
     }

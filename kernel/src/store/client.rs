@@ -201,8 +201,8 @@ impl Store {
             }
         };
         let answered = permit.connection.send(command);
-        let until = (now + self.settings.timeout).min(deadline);
-        let cause = match timeout_at(&*self.world, until, answered).await {
+        let until = now + self.settings.timeout;
+        let cause = match timeout_at(&*self.world, until.min(deadline), answered).await {
             Ok(Ok(Ok(Value::Error(text)))) => {
                 // It answers, so that it is not away.
                 self.answered(&permit);
@@ -216,6 +216,11 @@ impl Store {
             Ok(Ok(Err(cause))) => cause,
             // Another command has given the connection up.
             Ok(Err(_)) => "connection given up".to_owned(),
+            // That is no fault of the store: the call has no time left.
+            Err(_) if deadline < until => {
+                self.record_failure(request, "no answer before the deadline of the call");
+                return None;
+            }
             Err(_) => "no answer in time".to_owned(),
         };
         self.failed(&permit, &cause);

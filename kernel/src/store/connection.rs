@@ -107,11 +107,7 @@ async fn open(
 }
 
 /// Answers everything that waits with `cause`.
-fn fail(
-    waiting: impl Iterator<Item = oneshot::Sender<Answer>>,
-    mut commands: UnboundedReceiver<Command>,
-    cause: &str,
-) {
+fn fail(waiting: impl Iterator<Item = oneshot::Sender<Answer>>, mut commands: UnboundedReceiver<Command>, cause: &str) {
     commands.close();
     // The one who has sent a command may not wait any more.
     waiting.for_each(|answer| drop(answer.send(Err(cause.to_owned()))));

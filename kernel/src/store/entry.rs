@@ -107,7 +107,7 @@ mod tests {
     use crate::proto::rehearsal::GetDataReply;
 
     fn entry() -> Entry {
-        let reply = Reply::of_message(&GetDataReply { data: b"data".to_vec().into() });
+        let reply = Reply::of_message(&GetDataReply { data: b"data".to_vec().into(), served_by: None });
         let (mut headers, trailers, body) = reply.into_parts();
         headers.append("color", HeaderValue::from_static("green"));
         headers.append("color", HeaderValue::from_bytes(b"\xff").unwrap());

@@ -275,7 +275,11 @@ mod tests {
 
     fn ask(session: &mut Session, values: &mut Values, command: &str, now: Instant) -> String {
         let parts: Vec<Bytes> = command.split(' ').map(|part| Bytes::copy_from_slice(part.as_bytes())).collect();
-        String::from_utf8(session.answer(values, &parts, now).to_vec()).unwrap().replace("\r\n", " ").trim_end().to_owned()
+        String::from_utf8(session.answer(values, &parts, now).to_vec())
+            .unwrap()
+            .replace("\r\n", " ")
+            .trim_end()
+            .to_owned()
     }
 
     #[test]
