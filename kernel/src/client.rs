@@ -5,6 +5,7 @@
 //! * [`channel`]: the call of a generated client;
 //! * [`call`]: the whole call: from the cache, or by attempts one after another, then the fallback;
 //! * [`inner`]: the calls that a process of a service makes, and their rows;
+//! * [`answers`]: the cache, in memory or in a store;
 //! * [`streaming`]: the two ends of a call that streams, which the caller reads while a task makes it;
 //! * [`hedge`]: attempts side by side instead;
 //! * [`retry`]: the decision for another attempt, and the backoff before it;
@@ -18,6 +19,7 @@
 //!
 //! Every decision is an event in the record.
 
+mod answers;
 mod attempt;
 mod backoff;
 mod balancer;
@@ -42,7 +44,7 @@ pub mod settings;
 mod streaming;
 mod timeouts;
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
 use futures_util::future::select_all;
 
@@ -50,13 +52,15 @@ use crate::{
     entropy::Entropy,
     grpc::{Message, Reply},
     link::Link,
-    policy::{AllEjected, Answers, AttemptPermit, Chain, Changes, PolicyContext, Rejection, Servers},
+    policy::{AllEjected, AttemptPermit, Chain, Changes, PolicyContext, Rejection, Servers},
     record::{Answer, AttemptId, Name, Recorder, StreamFigures},
     status::Outcome,
+    store::{self, StoreAccess},
     sync::lock,
     time::Instant,
     world::{BoxFuture, SharedWorld},
 };
+use answers::Cached;
 use attempt::SentAttempt;
 use balancer::{Balancer, PickContext};
 use cancellation::Cancellation;
@@ -96,7 +100,7 @@ struct Shared {
     live: Mutex<Arc<Live>>,
     chain: Chain,
     /// The cache, if it is on.
-    answers: Option<Mutex<Answers<Reply>>>,
+    answers: Option<Cached>,
     checks: Mutex<Checks>,
     cancellation: Cancellation,
 }
@@ -143,7 +147,7 @@ pub struct Response {
 impl Response {
     /// Counts the messages that are missing of a reply that should have had `expected`, if that is known, and has failed.
     pub(crate) fn expect_messages(&mut self, expected: Option<u64>) {
-        let has_failed = self.outcome != Outcome::OK;
+        let has_failed = self.outcome != Outcome::OK || self.answer == Some(Answer::Partial);
         if let Some(stream) = &mut self.stream {
             stream.lost = expected.filter(|_| has_failed).map(|expected| expected.saturating_sub(stream.messages));
         }
@@ -151,13 +155,28 @@ impl Response {
 }
 
 impl Client {
-    /// Starts a client that connects to the servers behind `links` at once and keeps checking their health.
+    /// Starts a client that connects to the servers behind `links` at once and keeps checking their health. If its cache has a store, the
+    /// client reaches it as the host `store` of its world, without a login.
     pub fn start(
         world: SharedWorld,
         entropy: Entropy,
         recorder: Recorder,
         settings: crate::client::settings::Client,
         links: &[Arc<Link>],
+    ) -> Self {
+        let link = || Link::new(world.clone(), entropy, store::NAME);
+        let has_store = settings.policies.cache.as_ref().is_some_and(|cache| cache.store.is_some());
+        let access = has_store.then(|| StoreAccess { link: link(), prefix: "rehearsal:".to_owned(), login: None });
+        Self::start_with_store(world, entropy, recorder, settings, (links, access))
+    }
+
+    /// Starts a client as [`start`](Self::start) does, which reaches the store of its cache by `store`.
+    pub fn start_with_store(
+        world: SharedWorld,
+        entropy: Entropy,
+        recorder: Recorder,
+        settings: crate::client::settings::Client,
+        (links, store): (&[Arc<Link>], Option<StoreAccess>),
     ) -> Self {
         let changes = Changes::default();
         let names = links.iter().map(|link| link.server().to_owned()).collect();
@@ -197,7 +216,7 @@ impl Client {
             balancer: Mutex::new(balancer::build(settings.load_balancing, links.len())),
             live: Mutex::new(Live::new(&settings)),
             chain,
-            answers: settings.policies.cache.clone().map(Answers::new).map(Mutex::new),
+            answers: settings.policies.cache.as_ref().map(|cache| Cached::new(cache, store, &world, &recorder)),
             world,
             entropy,
             recorder,
@@ -230,7 +249,7 @@ impl Client {
     /// the begin of the reply. The call is cancelled when the future or the reply is dropped.
     ///
     /// The headers of the reply commit the call: an attempt that fails before is retried or hedged as that of any call, and one that
-    /// fails later is the last. Neither a cache nor a fallback answers it.
+    /// fails later is the last. No cache answers it, and of the fallbacks only that with the messages that have come.
     pub(crate) fn stream(
         &self,
         request: Request,
@@ -319,13 +338,9 @@ impl Shared {
         select_all(self.servers.iter().map(|server| Box::pin(server.connection.is_or_becomes_ready()))).await;
     }
 
-    fn answers(&self) -> Option<MutexGuard<'_, Answers<Reply>>> {
-        self.answers.as_ref().map(lock)
-    }
-
-    fn keep(&self, message: &Message, reply: &Reply) {
-        if let Some(mut answers) = self.answers() {
-            answers.keep(message.key(), reply, self.world.now());
+    fn keep(&self, request: &Request, reply: &Reply) {
+        if let Some(answers) = &self.answers {
+            answers.keep(request, reply, self.world.now());
         }
     }
 
@@ -337,11 +352,11 @@ impl Shared {
             let answered = call.send_attempts().await;
             inner.iter().for_each(|inner| inner.end(&call.response_of(&answered)));
             match answered {
-                Ok(answered) => client.keep(&request.message, &answered.reply),
+                Ok(answered) => client.keep(&request, &answered.reply),
                 // The stale answer stays in use, and the next call that finds it renews it.
                 Err(_) => {
-                    if let Some(mut answers) = client.answers() {
-                        answers.on_renewal_failed(request.message.key());
+                    if let Some(answers) = &client.answers {
+                        answers.on_renewal_failed(&request);
                     }
                 }
             }

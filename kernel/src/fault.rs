@@ -26,14 +26,23 @@ use crate::{
         value::{Codec, Item, is_string, one_or_more},
     },
     status::Code,
+    store,
 };
+
+/// The target of a fault of the link to the store of the cache, in the place of a server's index.
+pub const STORE: usize = usize::MAX;
+
+/// Returns the name of a target of faults, in scenario files and in records, among servers with these names.
+pub fn target_name(target: usize, names: &ServerNames) -> String {
+    if target == STORE { store::NAME.to_owned() } else { names.name(target) }
+}
 
 /// `[[fault]]`: a fault at its time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fault {
     /// Start, from the start of the run, no later than the scenario's duration.
     pub at: Duration,
-    /// Indices of the servers it hits, ascending, without repeats, at least one.
+    /// Indices of the servers it hits, or [`STORE`], ascending, without repeats, at least one.
     pub targets: Vec<usize>,
     /// The failure, and how long it lasts.
     pub kind: FaultKind,
@@ -45,8 +54,9 @@ keys! {
     /// When the fault starts, from the start of the run; no later than the scenario's `duration`.
     const AT = at: Duration [required] = Duration::from_secs(25), limits::WAIT, NOT_DRAWN;
     // It names servers, which only the whole scenario knows, so that `targets` reads it.
-    /// A server, such as `"server-0"`, a list of servers, or `"*"`: every link, for a fault of links. With `[[service]]` a server is, for example,
-    /// `"stock-1"`, and the name of a service stands for all of its servers.
+    /// A server, such as `"server-0"`, a list of servers, or `"*"`: the link to every server, for a fault of links. Such a fault can also
+    /// have the target `"store"`, the link to the store of `[client.cache]`. With `[[service]]` a server is, for example, `"stock-1"`, and the name
+    /// of a service stands for all of its servers.
     const TARGET = target: Target [required] = vec![0], (), NOT_DRAWN;
     /// With `[[service]]`: the service, or `"client"`, whose links to the target a fault of links acts on; by default those of all that call it.
     const FROM = from: Option<String> = None, (), NOT_DRAWN;
@@ -80,8 +90,8 @@ impl Codec for Target {
 /// Writes the servers of these indices.
 fn written(targets: &[usize], names: &ServerNames) -> String {
     match targets {
-        [one] => string(&names.name(*one)),
-        several => list(&several.iter().map(|index| names.name(*index)).collect::<Vec<_>>()),
+        [one] => string(&target_name(*one, names)),
+        several => list(&several.iter().map(|target| target_name(*target, names)).collect::<Vec<_>>()),
     }
 }
 
@@ -269,7 +279,7 @@ fn targets(item: &Item<'_>, kind: FaultName, names: &ServerNames) -> Result<Vec<
     }
     let mut targets = Vec::new();
     for name in one_or_more(item)? {
-        for index in servers(&name, names)? {
+        for index in found(&name, kind, names)? {
             if targets.contains(&index) {
                 let message = format!("`{}` is in the list already; leave one out", name.get_ref());
                 return Err(Problem::at(name.span(), message));
@@ -288,6 +298,28 @@ fn not_every_server(item: &Item<'_>, kind: FaultName) -> Problem {
     let links: Vec<_> = FaultName::all().filter(|kind| kind.affects() == Affects::Link).map(FaultName::name).collect();
     let message = format!("a `{kind}` fault cannot have the target `*`; list the servers instead");
     Problem::at(item.span(), message).help(format!("`*` is every link, for {}", backticked(&links)))
+}
+
+/// Returns the store as the target of a fault of this kind.
+fn store_target(name: &Spanned<String>, kind: FaultName) -> Result<usize, Problem> {
+    if kind.affects() == Affects::Link {
+        return Ok(STORE);
+    }
+    let links: Vec<_> = FaultName::all().filter(|kind| kind.affects() == Affects::Link).map(FaultName::name).collect();
+    let message = format!("a `{kind}` fault cannot have the target `store`, of which only the link can fail");
+    let help = format!(
+        "for a store that is down write kind = \"reset\" with a `duration`; the faults of links are {}",
+        backticked(&links)
+    );
+    Err(Problem::at(name.span(), message).help(help))
+}
+
+/// Returns the targets that `name` stands for in a fault of this kind: one server, those of a service, or the store.
+fn found(name: &Spanned<String>, kind: FaultName, names: &ServerNames) -> Result<Vec<usize>, Problem> {
+    if name.get_ref() == store::NAME {
+        return store_target(name, kind).map(|store| vec![store]);
+    }
+    servers(name, names).map(Iterator::collect)
 }
 
 /// Returns the indices of the servers that `name` stands for: one server, or those of a service.

@@ -47,6 +47,7 @@ pub mod server;
 pub mod settings;
 pub mod slo;
 pub mod status;
+pub mod store;
 pub mod sync;
 pub mod time;
 #[cfg(feature = "service")]

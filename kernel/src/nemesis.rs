@@ -26,6 +26,8 @@
 //! | `errors`, `slow`, `certificate_expired`, `certificate_untrusted` | no effect | are in force once it serves | are in force once it runs again |
 //! | faults on the link | act on the link, which has no process | the same | the same |
 //!
+//! The link to the store of a client's cache is one of the links; its target is [`STORE`].
+//!
 //! A fault without effect starts and ends at once, with an event that says so. Faults at 0 start before the first request is
 //! sent. The run ends with its last call: what is due later is not played, and what lasts
 //! until then is not lifted. Only a restart may take no time; a duration of 0 is refused.
@@ -44,7 +46,7 @@ use futures_util::{TryStreamExt, future::try_join, stream::FuturesOrdered};
 
 use crate::{
     change::{OPERATOR, changes_of, record_change},
-    fault::{Fault, FaultKind},
+    fault::{Fault, FaultKind, STORE, target_name},
     link::Shape,
     link::settings::Network,
     planted::planted,
@@ -71,9 +73,13 @@ pub struct Nemesis {
     /// Who calls each server, with the shape of the links without faults.
     callers: Mutex<Vec<Vec<(Caller, Shape)>>>,
     names: ServerNames,
+    /// Shape of the link to the store without faults.
+    store_network: Mutex<Shape>,
     /// The changes of servers and links.
     changes: Vec<Epoch>,
     servers: Vec<FaultedServer>,
+    /// The store of the client's cache, if it has one, of which only the link can fail.
+    store: Option<FaultedServer>,
 }
 
 /// Returns the shape of a link without faults.
@@ -125,6 +131,8 @@ impl Nemesis {
             names: scenario.names(),
             changes: changes_of(scenario, |target| matches!(target, ChangeTarget::Network | ChangeTarget::Servers)),
             servers: (0..scenario.replicas()).map(|_| FaultedServer::default()).collect(),
+            store: scenario.store().map(|_| FaultedServer::default()),
+            store_network: Mutex::new(shape_of(&scenario.network)),
         }
     }
 
@@ -135,9 +143,7 @@ impl Nemesis {
     ///
     /// Returns the first error of an operation.
     pub async fn play(&self, faults: &[Fault]) -> Result<(), OperationFailed> {
-        for server in 0..self.servers.len() {
-            self.reshape(server).await?;
-        }
+        self.reshape_all().await?;
         let plays: Vec<TargetedFault<'_>> = faults
             .iter()
             .enumerate()
@@ -145,7 +151,7 @@ impl Nemesis {
             .collect();
         // All steps before any is played, as each waits for those that are scripted before it.
         for TargetedFault { index, fault, target } in &plays {
-            self.servers[*target].timeline.add(*index, fault);
+            self.timeline(*target).add(*index, fault);
         }
         // Each is polled when its own timer fires, however few there are: what else is ready at that instant has its turn between
         // them, and the order of a run's events depends on it.
@@ -166,9 +172,8 @@ impl Nemesis {
             match change.target() {
                 ChangeTarget::Network => {
                     *lock(&self.callers) = callers_of(settings);
-                    for server in 0..self.servers.len() {
-                        self.reshape(server).await?;
-                    }
+                    *lock(&self.store_network) = shape_of(&settings.network);
+                    self.reshape_all().await?;
                 }
                 _ => {
                     for server in 0..self.servers.len() {
@@ -329,6 +334,14 @@ impl Nemesis {
         end
     }
 
+    /// Gives every link the shape of its network.
+    async fn reshape_all(&self) -> Result<(), OperationFailed> {
+        for target in (0..self.servers.len()).chain(self.store.iter().map(|_| STORE)) {
+            self.reshape(target).await?;
+        }
+        Ok(())
+    }
+
     /// Gives the links to the server the shapes of the network and all active faults.
     async fn reshape(&self, target: usize) -> Result<(), OperationFailed> {
         for shape in self.shapes(target) {
@@ -354,6 +367,9 @@ impl Nemesis {
 
     /// Returns who calls the server, with the shape of the links without faults.
     fn callers(&self, target: usize) -> Vec<(Caller, Shape)> {
+        if target == STORE {
+            return vec![(Caller::Load, *lock(&self.store_network))];
+        }
         lock(&self.callers)[target].clone()
     }
 
@@ -384,14 +400,21 @@ impl Nemesis {
     }
 
     fn event(&self, event: Event, play: TargetedFault<'_>) -> EventBuilder<'_> {
-        self.recorder.event(event).target(self.names.name(play.target)).fault(play.index)
+        self.recorder.event(event).target(target_name(play.target, &self.names)).fault(play.index)
+    }
+
+    fn faulted(&self, target: usize) -> &FaultedServer {
+        match &self.store {
+            Some(store) if target == STORE => store,
+            _ => &self.servers[target],
+        }
     }
 
     fn active_faults(&self, target: usize) -> MutexGuard<'_, ActiveFaults> {
-        lock(&self.servers[target].active)
+        lock(&self.faulted(target).active)
     }
 
     fn timeline(&self, target: usize) -> &Timeline {
-        &self.servers[target].timeline
+        &self.faulted(target).timeline
     }
 }

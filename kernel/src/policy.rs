@@ -68,7 +68,7 @@ pub(crate) use adaptive_concurrency::CONCURRENCY_LIMITED;
 pub(crate) use adaptive_hedging::HEDGING_DELAY;
 pub(crate) use adaptive_throttling::ADAPTIVELY_THROTTLED;
 pub(crate) use adaptive_timeout::ATTEMPT_TIMEOUT;
-pub(crate) use cache::{Answers, CacheKey, Lookup};
+pub(crate) use cache::{Answers, CacheKey, Freshness, Lookup};
 pub(crate) use chain::{AttemptPermit, Chain, Draw, RetryPermit};
 pub(crate) use changes::Changes;
 pub(crate) use circuit_breaker::CIRCUIT_OPEN;

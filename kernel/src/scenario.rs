@@ -25,7 +25,7 @@ use std::time::Duration;
 
 pub use crate::{
     client::settings::{Balancing, Client, HealthCheck, Jitter, Retry},
-    fault::{Affects, Direction, Fault, FaultGenerator, FaultKind, FaultName, TargetCount},
+    fault::{Affects, Direction, Fault, FaultGenerator, FaultKind, FaultName, STORE, TargetCount, target_name},
     link::settings::Network,
     load::{
         RequestKind, Trace,
@@ -39,6 +39,7 @@ pub use crate::{
     server::settings::{AdaptiveQueue, Admission, Caller, ServerNames, Servers, server_name},
     settings::{Mistake, Place, ScenarioError, UnknownName, bandwidth, duration, limits},
     slo::{Slo, SloKind},
+    store::StoreAddress,
     tls::settings::{Tls, TlsMode},
     workload::{
         settings::{AppTimes, Backend, GraphSize, Images, Pictures, Workload, WorkloadName},
@@ -140,6 +141,11 @@ impl Scenario {
     /// Returns the names of the servers, in the order of their indices.
     pub fn server_names(&self) -> impl Iterator<Item = String> + use<> {
         self.names().all()
+    }
+
+    /// Returns the place of the store of the client's cache, if it has one.
+    pub fn store(&self) -> Option<&StoreAddress> {
+        self.client.policies.cache.as_ref()?.store.as_ref()
     }
 
     /// Returns the scenario that a run with this seed plays: the faults that its `[nemesis]` draws, if it has one, take its

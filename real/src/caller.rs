@@ -14,7 +14,8 @@ use kernel::{
     link::Link,
     load::{LoadError, LoadGenerator},
     record::{Recorder, Sink},
-    scenario::{Change, Scenario},
+    scenario::{Change, STORE, Scenario},
+    store::StoreAccess,
     sync::lock,
     time::Instant,
     world::SharedWorld,
@@ -28,15 +29,22 @@ pub(crate) struct Caller {
     entropy: Entropy,
     world: SharedWorld,
     links: Vec<Arc<Link>>,
+    /// How the client reaches the store of its cache, if it has one.
+    store: Option<StoreAccess>,
     /// The client and its recorder, once the load has begun.
     client: Mutex<Option<(Client, Recorder)>>,
 }
 
 impl Caller {
-    /// A caller of `servers`, which `world` knows by these names.
-    pub(crate) fn new(scenario: Scenario, entropy: Entropy, world: SharedWorld, servers: &[String]) -> Self {
+    /// A caller of `servers`, which `world` knows by these names, with a cache in `store` if there is one.
+    pub(crate) fn new(
+        scenario: Scenario,
+        entropy: Entropy,
+        world: SharedWorld,
+        (servers, store): (&[String], Option<StoreAccess>),
+    ) -> Self {
         let links = servers.iter().map(|name| Link::new(world.clone(), entropy, name)).collect();
-        Self { scenario, entropy, world, links, client: Mutex::default() }
+        Self { scenario, entropy, world, links, store, client: Mutex::default() }
     }
 
     /// Gives the client that offers the load these settings, and records `change`. Before the load has begun it does nothing.
@@ -47,9 +55,12 @@ impl Caller {
         }
     }
 
-    /// The link to the server at `index`.
-    pub(crate) fn link(&self, index: usize) -> &Link {
-        &self.links[index]
+    /// The link to a target of faults: the server at that index, or the store.
+    pub(crate) fn link(&self, target: usize) -> &Link {
+        match &self.store {
+            Some(store) if target == STORE => &store.link,
+            _ => &self.links[target],
+        }
     }
 
     /// Offers the load from the start of the run to the end of the scenario, or until `cancelled` completes, which cancels
@@ -60,11 +71,12 @@ impl Caller {
         sink: Arc<dyn Sink>,
         cancelled: impl Future<Output = ()>,
     ) -> Result<(), LoadError> {
-        let Self { scenario, entropy, world, links, .. } = self;
+        let Self { scenario, entropy, world, links, store, .. } = self;
         world.sleep_until(Instant::START).await;
         let recorder = Recorder::new(world.clone(), "client", sink);
         let settings = asked.client_settings(scenario.client.clone());
-        let client = Client::start(world.clone(), *entropy, recorder.clone(), settings, links);
+        let reached = (links.as_slice(), store.clone());
+        let client = Client::start_with_store(world.clone(), *entropy, recorder.clone(), settings, reached);
         start_changes(world, &recorder, &client, scenario);
         *lock(&self.client) = Some((client.clone(), recorder.clone()));
         let requests = asked.into_requests(world, &recorder, *entropy, scenario, links);

@@ -27,7 +27,7 @@ use crate::{
     },
     rehearsal::{Outlets, play_exported},
     role::Role,
-    token,
+    store, token,
 };
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use kernel::{
@@ -284,6 +284,7 @@ fn run_scenario(options: &RunOptions) -> Result<Exit, Failure> {
     let outlets = metrics.open()?;
     let mut session = Session::open(args, &[], WORLD, Earlier::Keep)?;
     app::check(&session.scenario).map_err(Failure::wrong_input)?;
+    store::check(&session.scenario, metrics.remote())?;
     let events = events.open(&session.scenario.name, args.seed)?;
     let logs = session.folder.logs().map_err(Failure::wrong_input)?;
     let mut info = RunInfo::new(WORLD, args.seed);

@@ -14,6 +14,7 @@ use crate::{
     message::{LoadCommand, Report, line},
     process::{Process, ProcessFailed},
     role::generator::{GeneratorArgs, ROLE},
+    store::StorePlace,
     timer::Timer,
     tls::ProcessTls,
 };
@@ -35,7 +36,7 @@ impl Generator {
     pub(crate) async fn start(
         scenario: &Scenario,
         seed: u64,
-        (servers, tls): (BTreeMap<String, SocketAddr>, Option<ProcessTls>),
+        (servers, tls, store): (BTreeMap<String, SocketAddr>, Option<ProcessTls>, Option<StorePlace>),
         logs: &Path,
         timer: Timer,
     ) -> Result<(Self, Reports), ProcessFailed> {
@@ -43,7 +44,7 @@ impl Generator {
         let (process, streams) = Process::start(NAME, &words, logs)?;
         let mut reports = BufReader::new(streams.reports).lines();
         let generator = Self { process: Mutex::new(process), commands: Mutex::new(streams.commands), timer };
-        generator.send(&LoadCommand::Prepare { scenario: scenario.to_toml(), seed, servers, tls }).await?;
+        generator.send(&LoadCommand::Prepare { scenario: scenario.to_toml(), seed, servers, tls, store }).await?;
         let ready = reports.next_line().await.ok().flatten();
         match ready.as_deref().map(serde_json::from_str::<Report>) {
             Some(Ok(Report::Ready)) => Ok((generator, reports)),

@@ -38,6 +38,7 @@ mod rehearsal;
 mod remote;
 mod replica;
 pub mod role;
+mod store;
 mod tcp;
 mod timer;
 mod tls;
@@ -54,3 +55,4 @@ pub use kernel::{
 };
 pub use live::View;
 pub use rehearsal::{Plan, Played, RehearsalError, play};
+pub use store::StoreFailed;

@@ -17,7 +17,7 @@ use kernel::{
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
 
-use crate::{outbox::Outbox, tls::ProcessTls};
+use crate::{outbox::Outbox, store::StorePlace, tls::ProcessTls};
 
 /// A command to the load process. The first one is `Prepare`, the second one `Begin`; the others follow in any order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,12 +33,15 @@ pub(crate) enum LoadCommand {
         /// Certificates and keys, if connections are encrypted.
         #[serde(default)]
         tls: Option<ProcessTls>,
+        /// Where the store of the client's cache is, if it has one.
+        #[serde(default)]
+        store: Option<StorePlace>,
     },
     /// Starts the run, `epoch_ns` nanoseconds after the start of the machine.
     Begin { epoch_ns: u64 },
-    /// Sets the shape of the link to a server.
+    /// Sets the shape of the link to a server, or to the store.
     Shape { server: usize, shape: LinkShape },
-    /// Resets the connections to a server that a fault applies to.
+    /// Resets the connections to a server, or to the store, that a fault applies to.
     Reset { server: usize, fault: u64, connections: Selection },
     /// Cancels every call and ends the load.
     Cancel,

@@ -48,6 +48,7 @@ use crate::{
     process::ProcessFailed,
     recording::Recording,
     replica::{Measures, NewProcess, Replica},
+    store::{RunStore, StoreFailed},
     tcp::ReservedPort,
     timer::Timer,
     tls::RunTls,
@@ -100,6 +101,9 @@ pub enum RehearsalError {
     /// A process did not start, or ended by itself.
     #[error(transparent)]
     Process(#[from] ProcessFailed),
+    /// The store of the client's cache could not be started, or has no address.
+    #[error(transparent)]
+    Store(#[from] StoreFailed),
     /// A fault could not be applied or reverted.
     #[error(transparent)]
     Fault(#[from] OperationFailed),
@@ -131,7 +135,7 @@ impl RehearsalError {
             None => self.to_string(),
         };
         match self {
-            Self::Pictures(_) | Self::App(_) => Failure::wrong_input(message),
+            Self::Pictures(_) | Self::App(_) | Self::Store(StoreFailed::Address(_)) => Failure::wrong_input(message),
             _ => Failure::run_failed(message),
         }
     }
@@ -203,6 +207,7 @@ fn play_to(journal: Journal, plan: &Plan, outlets: Outlets) -> Result<Played, Re
 struct ReadyProcesses {
     timer: Timer,
     replicas: Vec<Arc<Replica>>,
+    store: Option<RunStore>,
     /// The output of every process that a replica starts.
     outputs: UnboundedReceiver<NewProcess>,
     generator: Generator,
@@ -241,15 +246,17 @@ impl ReadyProcesses {
             let starts = group.into_iter().map(|index| replicas[index].start(&world, &plan.logs));
             try_join_all(starts).await?;
         }
+        let store = RunStore::start(&plan.scenario, plan.seed, &plan.logs, &timer).await?;
+        let place = store.as_ref().map(|store| store.place().clone());
         let client = tls.as_ref().map(|tls| tls.client.clone());
         let (generator, reports) =
-            Generator::start(&plan.scenario, plan.seed, (addresses, client), &plan.logs, timer.clone()).await?;
-        Ok(Self { timer, replicas, outputs, generator, reports, exporter, tls })
+            Generator::start(&plan.scenario, plan.seed, (addresses, client, place), &plan.logs, timer.clone()).await?;
+        Ok(Self { timer, replicas, store, outputs, generator, reports, exporter, tls })
     }
 
     /// Plays the run, then stops every process, also after an error.
     async fn play(self, plan: &Plan, recording: &Recording, interrupt: Interrupt) -> Result<Played, RehearsalError> {
-        let Self { timer, replicas, outputs, generator, reports, exporter, tls } = self;
+        let Self { timer, replicas, store, outputs, generator, reports, exporter, tls } = self;
         let generator = Arc::new(generator);
         // A whole microsecond: rows have microseconds, and those of all processes then round in the same way.
         let epoch_us = (machine_ns() + LEAD.as_nanos() as u64) / 1_000;
@@ -257,7 +264,7 @@ impl ReadyProcesses {
         let world = world(&replicas, clock, &timer, tls.as_ref())?;
         let live = Live::start(clock, &overview(plan), plan.view).map_err(system("cannot start a thread"))?;
         let collector = Collector::new(recording.queue(), live, exporter, plan.detect);
-        let run = ActiveRun { plan, world, replicas, generator, collector: collector.clone(), timer };
+        let run = ActiveRun { plan, world, replicas, store, generator, collector: collector.clone(), timer };
         let mut outputs = ReplicaOutputs { new: outputs, epoch_us, collections: FuturesUnordered::new() };
         let mut load = pin!(collector.collect_load(reports).fuse());
         let played = run.play(epoch_us, load.as_mut(), &mut outputs, interrupt).await;
@@ -288,6 +295,7 @@ struct ActiveRun<'a> {
     plan: &'a Plan,
     world: SharedWorld,
     replicas: Vec<Arc<Replica>>,
+    store: Option<RunStore>,
     generator: Arc<Generator>,
     collector: Arc<Collector>,
     timer: Timer,
@@ -362,7 +370,11 @@ impl ActiveRun<'_> {
         for replica in &self.replicas {
             replica.crash().await?;
         }
-        self.generator.kill().await
+        self.generator.kill().await?;
+        match &self.store {
+            Some(store) => store.stop().await,
+            None => Ok(()),
+        }
     }
 }
 

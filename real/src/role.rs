@@ -1,7 +1,8 @@
-//! The roles of the processes that an orchestrator starts: replicas, and the load generator.
+//! The roles of the processes that an orchestrator starts: replicas, the load generator, and the store of its cache.
 
 pub mod generator;
 pub mod replica;
+pub mod store;
 
 use std::{env, io};
 
@@ -23,6 +24,10 @@ pub enum Role {
     /// The load generator of an orchestrated run
     #[command(hide = true, name = generator::ROLE)]
     Generator(generator::GeneratorArgs),
+
+    /// The store of the client's cache in an orchestrated run
+    #[command(hide = true, name = store::ROLE)]
+    Store(store::StoreArgs),
 }
 
 /// A command line that consists of a role.
@@ -40,10 +45,10 @@ impl Role {
     /// plays this role, if there is one, before it does anything else.
     pub fn from_command_line() -> Option<Self> {
         let name = env::args().nth(1)?;
-        [replica::ROLE, generator::ROLE].contains(&name.as_str()).then(|| RoleLine::parse().role)
+        [replica::ROLE, generator::ROLE, store::ROLE].contains(&name.as_str()).then(|| RoleLine::parse().role)
     }
 
-    /// Plays the role. A replica serves until it is killed; the load generator returns when the load has ended.
+    /// Plays the role. A replica or a store serves until it is killed; the load generator returns when the load has ended.
     ///
     /// # Errors
     ///
@@ -52,6 +57,7 @@ impl Role {
         match self {
             Self::Replica(args) => replica::run(args),
             Self::Generator(args) => generator::run(args),
+            Self::Store(args) => store::run(args),
         }
     }
 }

@@ -185,6 +185,7 @@ pub(crate) fn event(row: &EventRow) -> String {
         Event::LimitChanged => cause,
         Event::SlowStart => format!("{target} starts slowly, for {lasts}"),
         Event::CacheHit => format!("it is answered from the cache: {cause}"),
+        Event::StoreFailed => format!("the store does not answer it, which counts as a miss: {cause}"),
         Event::Fallback => format!("it gets a fallback: {cause}"),
         Event::WrongResult => "the answer is wrong".to_owned(),
         Event::Unhealthy => format!("{target} is rated unhealthy: {cause}"),
@@ -193,6 +194,8 @@ pub(crate) fn event(row: &EventRow) -> String {
         Event::Ready => format!("the connection to {target} is ready"),
         Event::TransientFailure => format!("the connection to {target} fails; next try in {lasts}"),
         Event::Idle => format!("the connection to {target} is gone"),
+        Event::StoreLost => format!("the {target} is away: {cause}; it is left alone for {lasts} at a time"),
+        Event::StoreRestored => format!("the {target} answers again"),
         Event::Reached => format!("reached: {cause}"),
     }
 }

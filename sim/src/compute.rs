@@ -5,11 +5,16 @@ use std::time::Duration;
 use kernel::{
     entropy::{Entropy, RandomStream},
     record::AttemptId,
+    store,
     tls::{CLIENT_HANDSHAKE, SERVER_HANDSHAKE},
     world::Cost,
 };
 
 use crate::{calibration::Calibration, processors::Piece};
+
+/// Time that a command of the store takes, unless the calibration has a service time for `store_command`. A Redis carries out about a
+/// hundred thousand commands per second, one after the other.
+const STORE_COMMAND: Duration = Duration::from_micros(10);
 
 /// The processors of all hosts.
 #[derive(Debug)]
@@ -33,6 +38,9 @@ impl Compute {
         if let Some(time) = self.calibration.handshake_time(cost.what, &mut self.draw(cost)) {
             return Ok(time);
         }
+        if let Some(time) = self.default_time(cost.what) {
+            return Ok(time);
+        }
         let time = self.calibration.service_time(cost.what, cost.units, &mut self.draw(cost));
         time.ok_or(&self.calibration.name)
     }
@@ -46,8 +54,16 @@ impl Compute {
         if let Some(time) = self.calibration.handshake_time(cost.what, &mut self.draw(cost)) {
             return Ok(Piece { warm: time, cold: time });
         }
+        if let Some(time) = self.default_time(cost.what) {
+            return Ok(Piece { warm: time, cold: time });
+        }
         let piece = self.calibration.service_piece(cost.what, cost.units, &mut self.draw(cost));
         piece.ok_or(&self.calibration.name)
+    }
+
+    /// Returns the time of what the calibration need not have.
+    fn default_time(&self, what: &str) -> Option<Duration> {
+        (what == store::COMMAND && !self.calibration.knows(what)).then_some(STORE_COMMAND)
     }
 
     fn draw(&self, cost: Cost<'_>) -> RandomStream {
@@ -56,7 +72,7 @@ impl Compute {
         let more = [u64::from(number), u64::from(cost.nth)];
         let numbers = &call.numbers(if cost.nth == 0 { &more[..1] } else { &more });
         // Handshakes have numbers of their own, which are not those of requests.
-        if let CLIENT_HANDSHAKE | SERVER_HANDSHAKE = cost.what {
+        if let CLIENT_HANDSHAKE | SERVER_HANDSHAKE | store::COMMAND = cost.what {
             return self.entropy.stream_of(cost.what, numbers);
         }
         self.entropy.stream_of("compute.service_time", numbers)
@@ -64,7 +80,7 @@ impl Compute {
 
     /// Returns whether the calibration has a time for `what`.
     pub(crate) fn knows(&self, what: &str) -> bool {
-        matches!(what, CLIENT_HANDSHAKE | SERVER_HANDSHAKE) || self.calibration.knows(what)
+        matches!(what, CLIENT_HANDSHAKE | SERVER_HANDSHAKE | store::COMMAND) || self.calibration.knows(what)
     }
 
     /// Draws how long the `start`-th process of `server` takes until it listens.

@@ -75,7 +75,8 @@ impl Host {
     /// Creates a host on `machine` whose process is being started.
     pub(crate) fn new(id: HostId, machine: Arc<Machine>, shared: Arc<Shared>) -> Self {
         let process = watch::channel(ProcessState::Starting).0;
-        let tls = shared.tls.as_ref().map(|tls| tls.of_host(id));
+        // The store has none.
+        let tls = shared.tls.as_ref().filter(|_| id != HostId::STORE).map(|tls| tls.of_host(id));
         Self { id, shared, machine, gate: Arc::default(), tasks: Arc::default(), process, tls }
     }
 }

@@ -1,5 +1,7 @@
 //! The number of a process, and the machine on which it runs.
 
+use kernel::{settings::limits, store};
+
 /// A turmoil host, numbered in the order in which turmoil gives turns in a step. Processes share it, so that a step costs
 /// what the processes that have something to do cost, however many there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,7 +19,7 @@ impl MachineId {
 pub(crate) struct HostId {
     /// The machine that runs its tasks.
     pub(crate) machine: MachineId,
-    /// Its number among all hosts: 0 is the client, and `server-{index}` is `index + 1`.
+    /// Its number among all hosts: 0 is the client, `server-{index}` is `index + 1`, and the store is behind the largest number of servers.
     pub(crate) number: usize,
 }
 
@@ -30,8 +32,14 @@ impl HostId {
         Self { machine: MachineId::SERVERS, number: index + 1 }
     }
 
+    /// The host of the store of the client's cache.
+    pub(crate) const STORE: Self = Self { machine: MachineId::SERVERS, number: *limits::REPLICAS.end() + 1 };
+
     /// Returns the name that records have for this host.
     pub(crate) fn name(self) -> String {
+        if self == Self::STORE {
+            return store::NAME.to_owned();
+        }
         self.number.checked_sub(1).map_or_else(|| "client".to_owned(), kernel::scenario::server_name)
     }
 }

@@ -14,7 +14,6 @@ use futures_util::future::{Either, select};
 use kernel::{
     distribution::Distribution,
     entropy::{Entropy, RandomStream},
-    settings::limits,
     sync::lock,
     world::{BoxFuture, BoxStream, Listener},
 };
@@ -34,7 +33,7 @@ const FIRST_PORT: u16 = 1_024;
 /// The ports that connections are opened from: one for each connection of a machine.
 pub(crate) const EPHEMERAL_PORTS: RangeInclusive<u16> = 4_096..=u16::MAX;
 
-const _: () = assert!(FIRST_PORT as usize + *limits::REPLICAS.end() < *EPHEMERAL_PORTS.start() as usize, "a port each");
+const _: () = assert!(FIRST_PORT as usize + HostId::STORE.number < *EPHEMERAL_PORTS.start() as usize, "a port each");
 
 /// Most connections that complete before the server accepts them: Linux's `somaxconn`.
 const BACKLOG: usize = 4_096;

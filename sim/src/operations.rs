@@ -7,7 +7,7 @@ use futures_util::future::select;
 use kernel::{
     link::Link,
     nemesis::{Effect, Operation, OperationFailed, Operations},
-    scenario::Caller,
+    scenario::{Caller, STORE},
     world::BoxFuture,
 };
 
@@ -18,6 +18,8 @@ use crate::{activity::Activity, host::Shared, host_id::HostId, process::Process,
 pub(crate) struct SimOperations {
     pub(crate) replicas: Vec<Arc<Replica>>,
     pub(crate) links: Vec<Arc<Link>>,
+    /// The link to the store of the client's cache, if it has one.
+    pub(crate) store: Option<Arc<Link>>,
     /// The process that has the client's end of the links, if the client has a runtime of its own.
     pub(crate) client: Option<Arc<Process>>,
     pub(crate) shared: Arc<Shared>,
@@ -38,10 +40,13 @@ impl SimOperations {
         }
     }
 
-    /// Changes the link to a server, in a turn of the process that has its end: the tasks of a process wake there. No task of the process
+    /// Changes the link to a target, in a turn of the process that has its end: the tasks of a process wake there. No task of the process
     /// runs before at this instant, but those that it has run already.
-    fn change_link(&self, server: usize, change: impl FnOnce(&Link) + Send + 'static) -> Effect {
-        let link = self.links[server].clone();
+    fn change_link(&self, target: usize, change: impl FnOnce(&Link) + Send + 'static) -> Effect {
+        let link = match &self.store {
+            Some(store) if target == STORE => store.clone(),
+            _ => self.links[target].clone(),
+        };
         match &self.client {
             Some(process) => process.in_turn(move || change(&link)),
             None => change(&link),

@@ -13,11 +13,13 @@ use kernel::{
     change::start_changes,
     client::Client,
     entropy::Entropy,
+    link::Link,
     load::{LoadGenerator, Requests},
     nemesis::Nemesis,
     record::ServerMoment,
     scenario::{Caller, Scenario, Workload},
     server::{self, ReplicaSettings},
+    store::StoreAccess,
     workload::{self, Inputs, Oracle, Results, WorkloadRequests},
     world::BoxFuture,
 };
@@ -141,7 +143,8 @@ pub fn run_with_listener(
 /// Builds the simulation of `plan` and drives it, on the present thread.
 fn simulate(plan: &Plan, bounds: Bounds, progress: &AtomicU64) -> Result<RunSoFar, SimulationError> {
     let scenario = plan.explicit();
-    let bounds = Bounds { tls: scenario.tls.map(|tls| tls.mode), ..bounds };
+    let store = scenario.client.policies.cache.as_ref().filter(|cache| cache.store.is_some()).map(|cache| cache.size);
+    let bounds = Bounds { tls: scenario.tls.map(|tls| tls.mode), store, ..bounds };
     let names = scenario.names();
     let calibration = plan.calibration.of_workload(scenario.workload.name());
     let Some(app) = App::for_scenario(plan.app.as_ref(), &scenario)? else {
@@ -271,12 +274,15 @@ async fn run_client(hosts: Hosts, scenario: Scenario, asked: Asked) -> Ended {
 
 /// Starts the client, and returns the load that calls through it.
 fn start_client(hosts: &Hosts, scenario: &Scenario, asked: Asked) -> LoadGenerator {
-    let Hosts { world, entropy, recorder, links, .. } = hosts;
+    let Hosts { world, entropy, recorder, links, store, .. } = hosts;
     let settings = match asked {
         Asked::Workload(_) => scenario.client.clone(),
         Asked::App(_) => App::client_settings(scenario.client.clone()),
     };
-    let client = Client::start(world.clone(), *entropy, recorder.clone(), settings, links);
+    let access = |link: &Arc<Link>| StoreAccess { link: link.clone(), prefix: "rehearsal:".to_owned(), login: None };
+    let store = store.as_ref().map(access);
+    let client =
+        Client::start_with_store(world.clone(), *entropy, recorder.clone(), settings, (links.as_slice(), store));
     start_changes(world, recorder, &client, scenario);
     let requests: Arc<dyn Requests> = match asked {
         Asked::Workload(inputs) => Arc::new(WorkloadRequests::new(inputs, *entropy, Oracle::learning())),

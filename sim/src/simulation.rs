@@ -1,6 +1,7 @@
 //! Machines, hosts, network and clock put together, and the driver that steps them.
 
 use std::{
+    collections::BTreeMap,
     error::Error,
     ops::Deref,
     sync::{
@@ -16,8 +17,9 @@ use kernel::{
     load::LoadError,
     record::{Recorder, Records},
     scenario::{ServerNames, TlsMode},
+    store,
     sync::lock,
-    world::SharedWorld,
+    world::{SharedWorld, World},
 };
 
 use tokio::sync::oneshot;
@@ -70,6 +72,8 @@ pub(crate) struct Simulation {
 pub(crate) struct Bounds {
     pub(crate) limits: Limits,
     pub(crate) tls: Option<TlsMode>,
+    /// The most values of the store of the client's cache, if it has one.
+    pub(crate) store: Option<usize>,
     pub(crate) watch: Arc<Watch>,
 }
 
@@ -82,6 +86,8 @@ pub(crate) struct Hosts {
     pub(crate) recorder: Recorder,
     /// The link to each server, by the server's index.
     pub(crate) links: Vec<Arc<Link>>,
+    /// The link to the store of the client's cache, if it has one.
+    pub(crate) store: Option<Arc<Link>>,
     pub(crate) operations: Arc<SimOperations>,
 }
 
@@ -89,16 +95,18 @@ impl Hosts {
     /// Returns the hosts as software sees them that runs in a process of the client's host, which has a runtime of its own and is started by
     /// this. It must be the turn of the client's machine.
     pub(crate) fn in_own_process(self) -> Self {
-        let Self { host, entropy, recorder, links, operations, .. } = self;
+        let Self { host, entropy, recorder, links, store, operations, .. } = self;
         let machine = host.machine.clone();
         // The operating system works on behalf of the process.
         host.spawn_outside(Box::pin(async move { machine.do_jobs().await }));
         let process = host.shared.processes.start(host.clone());
         let world = process.world();
-        let links: Vec<_> = links.iter().map(|link| Link::new(world.clone(), entropy, link.server())).collect();
+        let own = |link: &Arc<Link>| Link::new(world.clone(), entropy, link.server());
+        let links: Vec<_> = links.iter().map(own).collect();
+        let store = store.as_ref().map(own);
         let client = Some(process);
-        let operations = Arc::new(SimOperations { links: links.clone(), client, ..(*operations).clone() });
-        Self { host, world, entropy, recorder, links, operations }
+        let of_process = SimOperations { links: links.clone(), store: store.clone(), client, ..(*operations).clone() };
+        Self { host, world, entropy, recorder, links, store, operations: Arc::new(of_process) }
     }
 
     /// Runs `software` in the process of this World, and returns its result.
@@ -130,10 +138,10 @@ impl Simulation {
         F: Future<Output = Ended> + Send + 'static,
     {
         let entropy = Entropy::new(seed);
-        let Bounds { limits, tls, watch } = bounds;
+        let Bounds { limits, tls, store, watch } = bounds;
         let clock = Arc::new(Clock::within(ClockBounds { until: limits.until, timers: limits.timers, watch }));
         let tls = tls.map(|mode| RunTls::new(mode, names, clock.clone(), entropy));
-        let shared = shared(clock.clone(), calibration, seed, names, tls);
+        let shared = shared(clock.clone(), calibration, seed, hosts_by_name(names, store.is_some()), tls);
         let activity = shared.net.activity.clone();
         let [clients, servers] =
             [MachineId::CLIENT, MachineId::SERVERS].map(|id| Machine::new(id, clock.clone(), activity.clone()));
@@ -147,16 +155,21 @@ impl Simulation {
         let called = &replicas[..names.called()];
         let links: Vec<_> = called.iter().map(|replica| Link::new(world.clone(), entropy, replica.name())).collect();
         replicas.iter().for_each(Replica::launch);
+        let store = store.map(|values_max| {
+            launch_store(&servers, &shared, values_max);
+            Link::new(world.clone(), entropy, store::NAME)
+        });
         let operations = Arc::new(SimOperations {
             replicas,
             links: links.clone(),
+            store: store.clone(),
             client: None,
             shared: shared.clone(),
             activity: activity.clone(),
         });
         let mut turmoil = network(seed);
         // The client's machine is added first, so that it is first in every step, as its `MachineId` says.
-        let client = client(Hosts { host, world, entropy, recorder, links, operations });
+        let client = client(Hosts { host, world, entropy, recorder, links, store, operations });
         turmoil.client("client", run_client(clients, clock.clone(), client));
         turmoil.host("servers", move || servers.clone().run());
         shared.net.set_machines(["client", "servers"].map(|name| turmoil.lookup(name)).into());
@@ -290,7 +303,7 @@ fn shared(
     clock: Arc<Clock>,
     calibration: &Calibration,
     seed: u64,
-    names: &ServerNames,
+    names: BTreeMap<String, HostId>,
     tls: Option<RunTls>,
 ) -> Arc<Shared> {
     let entropy = Entropy::new(seed);
@@ -313,9 +326,29 @@ fn shared(
         tls,
         processors,
         clock,
-        names: names.all().enumerate().map(|(index, name)| (name, HostId::server(index))).collect(),
+        names,
         service_links: ServiceLinks::default(),
     })
+}
+
+/// Returns the hosts that others connect to, by name.
+fn hosts_by_name(names: &ServerNames, has_store: bool) -> BTreeMap<String, HostId> {
+    let servers = names.all().enumerate().map(|(index, name)| (name, HostId::server(index)));
+    servers.chain(has_store.then(|| (store::NAME.to_owned(), HostId::STORE))).collect()
+}
+
+/// Starts the store on a host of its own, which listens when the run begins and runs until it ends.
+fn launch_store(machine: &Arc<Machine>, shared: &Arc<Shared>, values_max: usize) {
+    let host = Arc::new(Host::new(HostId::STORE, machine.clone(), shared.clone()));
+    machine.in_turn(move || {
+        let world: SharedWorld = host.clone();
+        let activity = host.shared.net.activity.clone();
+        host.spawn(Box::pin(async move {
+            if let Err(error) = store::serve(world, values_max).await {
+                activity.failed_with(SimulationError::of_software(error));
+            }
+        }));
+    });
 }
 
 /// Runs the client's software on its machine.

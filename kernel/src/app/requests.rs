@@ -135,8 +135,8 @@ fn status_of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Status> {
 
 /// Returns what is wrong with the reply of a call.
 fn wrong(response: &client::Response, failed_check: Option<String>, error: Option<BoxError>) -> Option<String> {
-    // No server gave this reply, so there is nothing to check.
-    if response.answer == Some(Answer::Fallback) {
+    // No server gave this reply, or not all of it, so there is nothing to check.
+    if let Some(Answer::Fallback | Answer::Partial) = response.answer {
         return None;
     }
     let has_succeeded = matches!(response.outcome, Outcome::Status(Code::Ok) | Outcome::Degraded);

@@ -14,7 +14,7 @@ use crate::visible::{Visible, is_hidden};
 const PREFIX: &str = "REHEARSAL_";
 
 /// Variables with the prefix that are no options.
-const NO_OPTIONS: [&str; 3] = ["REHEARSAL_LOG", "REHEARSAL_TOKEN", "REHEARSAL_TOKEN_FILE"];
+const NO_OPTIONS: [&str; 4] = ["REHEARSAL_LOG", "REHEARSAL_STORE_PASSWORD", "REHEARSAL_TOKEN", "REHEARSAL_TOKEN_FILE"];
 
 /// Returns the name of the variable of the option `--long`.
 ///

@@ -75,6 +75,8 @@ struct Progress {
     unseen: Vec<UnseenAttempt>,
     /// What has come of a reply that streams.
     received: Received,
+    /// What a store has as the answer, however old.
+    last_known: Option<Box<Reply>>,
 }
 
 /// An attempt that no server has seen.
@@ -181,14 +183,14 @@ impl<'a> Call<'a> {
 
     /// Runs the whole call.
     pub(super) async fn run(self) -> Response {
-        if let Some(cached) = self.look_up() {
+        if let Some(cached) = self.look_up().await {
             return cached;
         }
         match self.send_attempts().await {
             Ok(Answered { reply, server }) => {
                 let is_lost = planted!(Bug::WrongAnswer) && self.progress().attempts > 1;
                 let reply = if is_lost { Reply::empty() } else { reply };
-                self.client.keep(&self.request.message, &reply);
+                self.client.keep(self.request, &reply);
                 self.response(Outcome::OK, Some(reply), Some(server), None)
             }
             Err(error) => {
@@ -554,9 +556,12 @@ impl<'a> Call<'a> {
     }
 
     /// Answers the call from the cache, if it has an answer that is fresh, or stale and still accepted.
-    fn look_up(&self) -> Option<Response> {
-        let found = self.client.answers()?.look_up(self.request.message.key(), self.begun);
-        let (substitute, renew) = match found {
+    async fn look_up(&self) -> Option<Response> {
+        let found = self.client.answers.as_ref()?.look_up(self.request, self.begun, self.deadline).await;
+        if let Some(last_known) = found.last_known {
+            self.progress().last_known = Some(Box::new(last_known));
+        }
+        let (substitute, renew) = match found.lookup {
             Lookup::Miss => return None,
             Lookup::Fresh(reply) => (Substitute { reply, kind: Answer::Cached }, false),
             Lookup::Stale { answer: reply, renew } => (Substitute { reply, kind: Answer::Stale }, renew),
@@ -580,9 +585,12 @@ impl<'a> Call<'a> {
         let (substitute, name) = match fallback.kind {
             FallbackKind::Default => (Substitute { reply: Reply::empty(), kind: Answer::Fallback }, "default"),
             FallbackKind::Stale => {
-                let reply = self.client.answers()?.last_known(self.request.message.key())?;
+                let of_store = self.progress().last_known.take().map(|reply| *reply);
+                let reply = of_store.or_else(|| self.client.answers.as_ref()?.last_known(self.request))?;
                 (Substitute { reply, kind: Answer::Stale }, "stale")
             }
+            // There are no parts of a reply that does not stream.
+            FallbackKind::Partial => return None,
         };
         self.event(Event::Fallback).cause(name).record();
         Some(self.substituted(substitute))
@@ -597,9 +605,14 @@ impl<'a> Call<'a> {
     }
 
     fn substituted(&self, Substitute { reply, kind }: Substitute) -> Response {
+        let outcome = if kind == Answer::Cached { Outcome::OK } else { self.degraded() };
+        self.response(outcome, Some(reply), None, Some(kind))
+    }
+
+    /// Returns what a degraded answer counts as.
+    fn degraded(&self) -> Outcome {
         let fallback = self.client.settings.policies.fallback.as_ref();
-        let is_success = kind == Answer::Cached || fallback.is_some_and(|fallback| fallback.counts_as_success);
-        self.response(if is_success { Outcome::OK } else { Outcome::Degraded }, Some(reply), None, Some(kind))
+        if fallback.is_some_and(|fallback| fallback.counts_as_success) { Outcome::OK } else { Outcome::Degraded }
     }
 
     pub(super) fn event(&self, event: Event) -> EventBuilder<'a> {

@@ -44,8 +44,8 @@ use crate::{
 /// Of a reply that streams, policies hear at its headers: the attempt is OK for them, whatever follows, and there is no other attempt.
 /// `attempt_timeout` is the time for the headers, and the deadline that of the whole stream. Only a bulkhead and the balancer, which
 /// count attempts under way, hear of its end. A caller that reads slowly holds the server back, by HTTP/2's flow control. One that drops
-/// the reply before its end cancels the call. A cache and a fallback answer no such call, and `max_request_message_bytes` does not limit
-/// the messages of a stream.
+/// the reply before its end cancels the call. No cache answers such a call, and of the fallbacks only `partial`: the reply ends as one that
+/// is OK, with what has come and the trailer `rehearsal-degraded`. `max_request_message_bytes` does not limit the messages of a stream.
 ///
 /// ```
 /// use kernel::{client::Client, proto::rehearsal::{GetDataRequest, rehearsal_client::RehearsalClient}};

@@ -178,6 +178,10 @@ families! {
     Waits = "rehearsal_waits": Counter, None, ["cause"];
     /// Answers from the cache of the client: fresh or stale.
     CacheHits = "rehearsal_cache_hits": Counter, None, ["freshness"];
+    /// Look-ups in the store of the cache and writes that failed.
+    StoreFailures = "rehearsal_store_failures": Counter, None, ["cause"];
+    /// The store of the cache answers: 1, or 0 while it is away.
+    StoreUp = "rehearsal_store_up": Gauge, None, [];
     /// Degraded answers instead of failures.
     Fallbacks = "rehearsal_fallbacks": Counter, None, ["kind"];
     /// Replies that were OK and wrong.

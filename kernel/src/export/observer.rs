@@ -114,6 +114,9 @@ impl Observer {
         if let Some(bulkhead) = &policies.bulkhead {
             series.set(Family::AttemptsInFlightLimit, &[], whole(bulkhead.max_concurrent_calls));
         }
+        if scenario.store().is_some() {
+            series.set(Family::StoreUp, &[], 1);
+        }
         for family in [Family::RequestsDropped, Family::Failovers, Family::WrongResults] {
             series.add(family, &[], 0);
         }
@@ -259,6 +262,9 @@ impl Observer {
             Event::Rejected => self.count_cause(Family::Rejected, row),
             Event::Throttled => self.count_cause(Family::Throttled, row),
             Event::Fallback => self.count_cause(Family::Fallbacks, row),
+            Event::StoreFailed => self.count_cause(Family::StoreFailures, row),
+            Event::StoreLost => self.series.set(Family::StoreUp, &[], 0),
+            Event::StoreRestored => self.series.set(Family::StoreUp, &[], 1),
             Event::WrongResult => self.series.add(Family::WrongResults, &[], 1),
             _ => self.take_server_state(row),
         }

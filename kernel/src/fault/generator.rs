@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rand::Rng;
 
-use super::{Direction, Fault, FaultKind, FaultName};
+use super::{Affects, Direction, Fault, FaultKind, FaultName, STORE};
 use crate::{
     entropy::{Entropy, branch::Branch, unit},
     scenario::Scenario,
@@ -50,6 +50,8 @@ table! {
         /// Faults vary in their further keys, too: faults of links apply one way or to a share of the connections, losses come in bursts,
         /// resets last, and a fault happens several times, up to `faults_max` in all.
         variants: Option<bool> = None, (), NOT_DRAWN;
+        /// Faults of links hit the link to the store of the cache as well: one in three of them, in place of servers.
+        store: Option<bool> = None, (), NOT_DRAWN;
     }
     settle = settle;
 }
@@ -117,6 +119,9 @@ impl FaultGenerator {
         }
         if self.variants == Some(true) {
             self.vary(&mut faults, run, &mut Entropy::new(seed).stream("nemesis.variants"));
+        }
+        if self.store == Some(true) {
+            hit_store(&mut faults, &mut Entropy::new(seed).stream("nemesis.store"));
         }
         faults.sort_by_key(|fault| fault.at);
         if self.overlap { faults } else { one_after_the_other(faults) }
@@ -191,6 +196,19 @@ const SOON: f64 = 0.001;
 /// The length of the shortest phase of a fault, in which a recovery can be seen.
 const PHASE_MIN: Duration = Duration::from_secs(3);
 
+/// Odds that a fault of links hits the link to the store.
+const STORE_ODDS: f64 = 1.0 / 3.0;
+
+/// Makes some of the faults of links hit the link to the store.
+fn hit_store(faults: &mut [Fault], rng: &mut impl Rng) {
+    for fault in faults {
+        // Drawn all the same, so that the targets of the others do not depend on it.
+        if unit(rng) < STORE_ODDS && fault.kind.affects() == Affects::Link {
+            fault.targets = vec![STORE];
+        }
+    }
+}
+
 /// Odds that an instant or the targets of a fault become those of another.
 const TIE_ODDS: f64 = 0.7;
 
@@ -209,7 +227,10 @@ fn tie(faults: &mut [Fault], scripted: &[Fault], run: Duration, rng: &mut impl R
             fault.at = *any(&instants, rng);
         }
         if unit(rng) < TIE_ODDS && !others.is_empty() {
-            fault.targets.clone_from(&any(&others, rng).targets);
+            let targets = &any(&others, rng).targets;
+            if !targets.contains(&STORE) {
+                fault.targets.clone_from(targets);
+            }
         }
         instants.retain(|instant| *instant > fault.at);
         if unit(rng) < TIE_ODDS {

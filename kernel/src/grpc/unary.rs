@@ -281,6 +281,22 @@ impl Reply {
         }
     }
 
+    /// Returns the headers, the trailers if there are any, and the bytes of the body.
+    pub(crate) fn into_parts(self) -> (HeaderMap, Option<HeaderMap>, Bytes) {
+        let trailers = self.pieces.trailers().cloned();
+        (self.headers, trailers, self.pieces.into_bytes())
+    }
+
+    /// Returns the reply of these parts; `None` if the body is no whole message.
+    pub(crate) fn from_parts(headers: HeaderMap, trailers: Option<HeaderMap>, body: Bytes) -> Option<Self> {
+        let mut pieces = Pieces::from(body);
+        let is_whole = matches!(pieces.message_count(), Some(1..)) && pieces.flag() == 0;
+        if let Some(trailers) = trailers {
+            pieces.end_with(trailers);
+        }
+        is_whole.then_some(Self { headers, pieces })
+    }
+
     /// Returns the reply as a generated client takes it.
     pub(crate) fn into_response(self) -> Response<Body> {
         let mut response = Response::new(Body::new(self.pieces));

@@ -309,6 +309,9 @@ impl Call<'_> {
             None => *status != Outcome::Degraded,
             Some(Answer::Cached) => *status == Outcome::OK && *attempts == 0,
             Some(Answer::Stale | Answer::Fallback) => *status == degraded,
+            Some(Answer::Partial) => {
+                *status == degraded && self.request.stream.as_ref().is_some_and(|stream| stream.messages > 0)
+            }
             Some(Answer::OwnStack) => *attempts == 0,
         };
         if !fits {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Evidence, Findings, Invariant, ROUNDING_US, attempts::Attempts, us};
 use crate::{
-    fault::{Direction, Fault, FaultKind},
+    fault::{Direction, Fault, FaultKind, target_name},
     record::{Event, EventRow, Name, Rows},
     server::settings::Caller,
     status::Code,
@@ -18,7 +18,7 @@ pub(super) fn check(evidence: &Evidence<'_>, attempts: &Attempts, findings: &mut
     let late_us = evidence.late.map_or(0, us) * 2 + ROUNDING_US;
     let mut partitioned: BTreeMap<Name, PartitionedLink> = BTreeMap::new();
     for (index, fault) in evidence.scenario.faults.iter().enumerate() {
-        for target in fault.targets.iter().map(|target| Name::from(names.name(*target))) {
+        for target in fault.targets.iter().map(|target| Name::from(target_name(*target, &names))) {
             let times = recorded.faults.get(&(index, target.clone())).unwrap_or(&none);
             let slack = Slack {
                 late_us,

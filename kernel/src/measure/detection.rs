@@ -30,7 +30,7 @@ impl HealthEvents {
                     self.mark(Some(target), row.at_us);
                 }
             }
-            (Event::Ejected, Some(target)) if is_clients => self.mark(Some(target), row.at_us),
+            (Event::Ejected | Event::StoreLost, Some(target)) if is_clients => self.mark(Some(target), row.at_us),
             (Event::BreakerOpened, target) if is_clients => self.mark(target.as_ref(), row.at_us),
             (Event::Listening, _) => self.note_back(&row.source, row.at_us),
             (Event::Restart, Some(target)) => self.note_back(target, row.at_us),

@@ -23,6 +23,8 @@ pub(super) struct Events {
     /// The results that were wrong, the first of them in full.
     pub(super) wrong_results: Instants,
     pub(super) wrong: Vec<WrongResult>,
+    /// What the store of the cache did not do.
+    pub(super) store_failures: Instants,
     /// The first attempt that failed: its time, its request, and why.
     pub(super) first_failure: Option<(u64, Option<u64>, Option<String>)>,
     /// The attempts that are hedges or failovers.
@@ -41,6 +43,7 @@ impl Events {
         let mut ejected_us = Vec::new();
         let mut wrong_us = Vec::new();
         let mut wrong = Vec::new();
+        let mut store_failed_us = Vec::new();
         let mut first_failure: Option<(u64, Option<u64>, Option<String>)> = None;
         let mut finished = Vec::new();
         let mut changes = Vec::new();
@@ -51,6 +54,7 @@ impl Events {
             health.note(&row);
             match row.event {
                 Event::Ejected => ejected_us.push(row.at_us),
+                Event::StoreFailed => store_failed_us.push(row.at_us),
                 Event::WrongResult => {
                     wrong_us.push(row.at_us);
                     WrongResult::keep(&mut wrong, row.into_owned());
@@ -84,6 +88,7 @@ impl Events {
             ejections: Instants::at(ejected_us),
             wrong_results: Instants::at(wrong_us),
             wrong,
+            store_failures: Instants::at(store_failed_us),
             first_failure,
             named_attempts,
             finished,

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Script, ranks::percentiles, seconds, us};
 use crate::{
-    fault::{Fault, FaultKind},
+    fault::{Fault, FaultKind, target_name},
     record::{Event, EventRow, Name, RequestRow},
     server::settings::ServerNames,
 };
@@ -162,7 +162,7 @@ struct FaultInstant {
 
 impl FaultInstant {
     fn text(&self, names: &ServerNames) -> String {
-        format!("the {} of fault-{} on {}", self.what, self.fault, names.name(self.target))
+        format!("the {} of fault-{} on {}", self.what, self.fault, target_name(self.target, names))
     }
 }
 
@@ -198,7 +198,7 @@ impl FaultTimes {
         let nothing = Seen::default();
         for (index, fault) in script.faults.iter().enumerate() {
             for &target in &fault.targets {
-                let seen = self.0.get(&(index, script.names.name(target).as_str().into())).unwrap_or(&nothing);
+                let seen = self.0.get(&(index, target_name(target, &script.names).as_str().into())).unwrap_or(&nothing);
                 let mut add = |what, scripted_us, late_us| {
                     late.add(FaultInstant { scripted_us, fault: index, target, what }, late_us);
                 };

@@ -112,6 +112,14 @@ metrics! {
     WrongResults = "wrong_results": Count,
     /// Attempts of calls between services, at the edge with the most, per request of the load that was sent. Of the whole run.
     Amplification = "amplification": Count,
+    /// Calls that the cache answered, fresh or stale.
+    Cached = "cached": Count,
+    /// Calls with a degraded answer: a stale one, or one of a fallback, whether it counts as a success or not.
+    Degraded = "degraded": Count,
+    /// Share of the messages of partial answers that had come.
+    PartShare = "part_share": Share,
+    /// Look-ups in the store of the cache and writes that failed; each counts as a miss.
+    StoreFailures = "store_failures": Count,
     /// Median time from the intended send time to the first message of a reply that streams.
     FirstMessageP50 = "first_message_p50": Seconds,
     /// 95th percentile of the time from the intended send time to the first message of a reply that streams.

@@ -94,6 +94,19 @@ pub struct Metrics {
     /// Number of replies with the status OK whose content was wrong; left out where it is 0.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub wrong_results: u64,
+    /// Number of calls that the cache answered; left out where it is 0, as are the next two.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cached: u64,
+    /// Number of calls with a degraded answer: a stale one, or one of a fallback, whether it counts as a success or not.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub degraded: u64,
+    /// Share of the messages of partial answers that had come, as far as it is known how many there should have been; left out without
+    /// partial answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part_share: Option<f64>,
+    /// Number of look-ups in the store of the cache and of writes that failed within the phase.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub store_failures: u64,
     /// Number of messages of replies that stream, as far as they arrived. This and the next ones are left out where no reply streams.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub messages: u64,
@@ -161,6 +174,8 @@ impl Metrics {
             dropped: sums.dropped,
             hedges: sums.hedges,
             rejected: sums.rejected,
+            cached: sums.cached,
+            degraded: sums.degraded,
             ..Self::default()
         }
     }
@@ -230,6 +245,10 @@ impl Metrics {
             Metric::Rejected => Some(self.rejected as f64),
             Metric::Ejections => Some(self.ejections as f64),
             Metric::WrongResults => Some(self.wrong_results as f64),
+            Metric::Cached => Some(self.cached as f64),
+            Metric::Degraded => Some(self.degraded as f64),
+            Metric::PartShare => self.part_share,
+            Metric::StoreFailures => Some(self.store_failures as f64),
             Metric::FirstMessageP50 => self.first_message_p50,
             Metric::FirstMessageP95 => self.first_message_p95,
             Metric::FirstMessageMax => self.first_message_max,
@@ -260,6 +279,8 @@ pub(super) struct RequestSums {
     failovers: u64,
     hedges: u64,
     rejected: u64,
+    cached: u64,
+    degraded: u64,
 }
 
 impl RequestSums {
@@ -275,6 +296,8 @@ impl RequestSums {
             failovers: self.failovers + u64::from(request.failovers),
             hedges: self.hedges + u64::from(request.hedges),
             rejected: self.rejected + u64::from(request.is_rejected()),
+            cached: self.cached + u64::from(request.is_cached()),
+            degraded: self.degraded + u64::from(request.is_degraded()),
         }
     }
 }

@@ -10,7 +10,7 @@ use super::{
     streams::{Stream, Streams},
 };
 use crate::{
-    record::{Name, RequestRow},
+    record::{Answer, Name, RequestRow},
     status::Outcome,
 };
 
@@ -33,6 +33,8 @@ impl Request {
     const REJECTED: u8 = 1 << 3;
     const HAS_LATENCY: u8 = 1 << 4;
     const WAS_SENT: u8 = 1 << 5;
+    const CACHED: u8 = 1 << 6;
+    const DEGRADED: u8 = 1 << 7;
 
     fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0
@@ -54,6 +56,16 @@ impl Request {
     /// Returns whether a policy rejected one of its attempts.
     pub(super) fn is_rejected(&self) -> bool {
         self.has(Self::REJECTED)
+    }
+
+    /// Returns whether the cache answered it.
+    pub(super) fn is_cached(&self) -> bool {
+        self.has(Self::CACHED)
+    }
+
+    /// Returns whether its answer is degraded.
+    pub(super) fn is_degraded(&self) -> bool {
+        self.has(Self::DEGRADED)
     }
 
     pub(super) fn latency_us(&self) -> Option<u64> {
@@ -87,6 +99,8 @@ impl From<&RequestRow> for Request {
             (Self::REJECTED, row.rejected),
             (Self::HAS_LATENCY, row.latency_us.is_some()),
             (Self::WAS_SENT, since_sent_us.is_some()),
+            (Self::CACHED, matches!(row.answer, Some(Answer::Cached | Answer::Stale)) && row.attempts == 0),
+            (Self::DEGRADED, row.answer.is_some_and(Answer::is_degraded)),
         ];
         Self {
             intended_us: row.intended_us,

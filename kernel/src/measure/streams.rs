@@ -4,9 +4,9 @@ use super::{
     extent::{Extent, Interval, Intervals},
     metrics::Metrics,
     ranks::percentiles,
-    seconds,
+    ratio, seconds,
 };
-use crate::record::RequestRow;
+use crate::record::{Answer, RequestRow};
 
 /// What the figures need of a reply that streamed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub(super) struct Stream {
     first_us: Option<u64>,
     gap_us: Option<u64>,
     lost: u64,
+    /// It has failed, and what had come is the answer.
+    is_partial: bool,
 }
 
 impl Stream {
@@ -31,6 +33,7 @@ impl Stream {
             first_us: stream.first_us.map(|first_us| first_us.saturating_sub(row.intended_us)),
             gap_us: stream.gap_us,
             lost: stream.lost.unwrap_or_default(),
+            is_partial: row.answer == Some(Answer::Partial),
         })
     }
 }
@@ -78,7 +81,11 @@ fn add(streams: &[Stream], metrics: Metrics) -> Metrics {
     };
     let [first_message_p50, first_message_p95, first_message_max] = values(|stream| stream.first_us);
     let [_, message_gap_p95, message_gap_max] = values(|stream| stream.gap_us);
+    let partial = || streams.iter().filter(|stream| stream.is_partial);
+    let parts: u64 = partial().map(|stream| stream.messages).sum();
+    let all: u64 = partial().map(|stream| stream.messages + stream.lost).sum();
     Metrics {
+        part_share: ratio(parts, all),
         messages: streams.iter().map(|stream| stream.messages).sum(),
         first_message_p50,
         first_message_p95,

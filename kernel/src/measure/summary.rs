@@ -158,6 +158,7 @@ impl Summary {
             amplification: edges.iter().filter_map(|edge| edge.amplification).reduce(f64::max),
             ejections: events.ejections.total(),
             wrong_results: events.wrong_results.total(),
+            store_failures: events.store_failures.total(),
             ..overall
         };
         // Without faults the only phase is the whole run, whose requests say how many attempts it has.
@@ -169,6 +170,7 @@ impl Summary {
             duplicates: &duplicates,
             ejections: &events.ejections,
             wrong_results: &events.wrong_results,
+            store_failures: &events.store_failures,
         };
         let phases = source.phases(&timeline);
         let faults = timeline.episodes.iter().map(FaultSummary::new);
@@ -309,6 +311,7 @@ struct PhaseSource<'a> {
     duplicates: &'a Instants,
     ejections: &'a Instants,
     wrong_results: &'a Instants,
+    store_failures: &'a Instants,
 }
 
 impl PhaseSource<'_> {
@@ -329,6 +332,7 @@ impl PhaseSource<'_> {
             duplicates: self.duplicates.within(extent),
             ejections: self.ejections.within(extent),
             wrong_results: self.wrong_results.within(extent),
+            store_failures: self.store_failures.within(extent),
             ..Metrics::compute(self.requests, extent)
         };
         let metrics = match self.attempts {

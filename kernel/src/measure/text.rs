@@ -89,7 +89,12 @@ impl Summary {
             return format!("  no request in {over}\n");
         }
         let requests = if overall.requests == 1 { "request" } else { "requests" };
-        let counts = [(overall.hedges, "hedges"), (overall.rejected, "rejected"), (overall.ejections, "ejections")];
+        let counts = [
+            (overall.hedges, "hedges"),
+            (overall.rejected, "rejected"),
+            (overall.ejections, "ejections"),
+            (overall.store_failures, "failures of the store"),
+        ];
         let counted = counts.iter().filter(|(count, _)| *count > 0);
         let more: String = counted.map(|(count, what)| format!(", {count} {what}")).collect();
         let failure = self.first_failure.as_ref().map(|why| format!("  the first attempt failed: {}\n", why.visible()));
@@ -234,6 +239,9 @@ fn streams(metrics: &Metrics) -> String {
         return String::new();
     }
     let lost = if lost > 0 { format!(", {lost} lost") } else { String::new() };
+    let parts =
+        metrics.part_share.map(|share| format!(", partial answers have {} of theirs", trimmed(&percent(share))));
+    let lost = lost + &parts.unwrap_or_default();
     let first = [metrics.first_message_p50, metrics.first_message_p95].map(|time| shown(time, duration));
     let gaps = [metrics.message_gap_p95, metrics.message_gap_max].map(|time| shown(time, duration));
     format!(

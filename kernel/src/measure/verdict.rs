@@ -128,6 +128,7 @@ fn why_missing(expected: &Expectation, metrics: Option<&Metrics>, faults: &[Faul
         (Metric::RecoveryTime, during, _) => why_no_recovery(during, faults),
         (Metric::TimeToDetect, during, _) => why_not_detected(during, faults),
         (Metric::Throughput | Metric::Goodput, ..) => "the phase took no time".to_owned(),
+        (Metric::PartShare, _, Some(_)) => "no answer was partial".to_owned(),
         (metric, _, Some(metrics)) if metrics.completed > 0 && metric.is_of_streams() => "no reply streamed".to_owned(),
         (Metric::Amplification, _, Some(_)) => "no service called another one".to_owned(),
         (_, _, Some(metrics)) if metrics.requests > 0 => "every request was dropped".to_owned(),

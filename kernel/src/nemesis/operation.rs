@@ -21,9 +21,9 @@ pub enum Operation {
     Freeze(usize),
     /// Continues the process (SIGCONT).
     Resume(usize),
-    /// Gives the links of a caller to the server this shape, in place of the one before.
+    /// Gives the links of a caller to the server, or to the [`STORE`](crate::fault::STORE), this shape, in place of the one before.
     Shape(usize, Caller, LinkShape),
-    /// Resets the open connections of a caller to the server that the fault of this number applies to.
+    /// Resets the open connections of a caller to the server, or to the store, that the fault of this number applies to.
     Reset(usize, Caller, u64, Selection),
     /// Makes the server inject these faults, in place of the ones before.
     Inject(usize, Injection),

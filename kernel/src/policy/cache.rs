@@ -3,15 +3,26 @@
 //! An answer is FRESH for `ttl` after it arrived, then STALE for `stale_while_revalidate`, and then kept only for a fallback
 //! to stale answers. A FRESH answer ends the call, and nothing is sent. A STALE answer ends the call, too, but it is marked as
 //! degraded, and one call in the background renews it. When the cache is full, the least recently used answer is evicted.
+//!
+//! The answers are in the client's memory, or in a [`store`](crate::store) that clients share. The ages are the same in both.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{AroundAttempts, PolicyConfig};
 use bytes::Bytes;
 
+#[cfg(feature = "service")]
+use crate::store::StoreSettings;
 use crate::{
     planted::planted,
-    settings::{limits, samples, table_macro::table},
+    settings::{
+        limits,
+        problem::Problem,
+        samples,
+        table::TableReader,
+        table_macro::{NOT_DRAWN, table},
+    },
+    store::StoreAddress,
     time::Instant,
 };
 
@@ -24,7 +35,91 @@ table! {
         ttl: Duration = Duration::from_secs(60), limits::DURATION, samples::TIMES;
         /// Time after that for which an answer is used while it is renewed.
         stale_while_revalidate: Duration = Duration::ZERO, limits::WAIT, samples::WAITS;
+        /// Where the answers are, if not in the memory of the client: in a Redis, which clients share, or in a key-value server that the
+        /// run starts, for which `size` holds. In a simulation either is a host with such a server.
+        store: Option<StoreAddress> = None, (), NOT_DRAWN;
+        /// Time for a look-up in the store or a write; 50 ms by default. A store that takes longer is away.
+        store_timeout: Option<Duration> = None, limits::DURATION, NOT_DRAWN;
+        /// Time for which a store that is away is not asked; 1 s by default.
+        store_pause: Option<Duration> = None, limits::DURATION, NOT_DRAWN;
+        /// Time for which the store keeps an answer, which is how old a fallback's can be; 1 h by default, or until it is neither fresh nor
+        /// stale if that is longer.
+        store_keep: Option<Duration> = None, limits::STORE_KEEP, NOT_DRAWN;
     }
+    settle = settle;
+}
+
+/// The defaults of the keys of a store.
+const STORE_TIMEOUT: Duration = Duration::from_millis(50);
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+const STORE_KEEP: Duration = Duration::from_secs(60 * 60);
+
+/// Completes the keys of a store, and refuses them without one.
+fn settle(cache: Cache, table: &TableReader<'_, '_>) -> Result<Cache, Problem> {
+    if cache.store.is_none() {
+        return match table.first_of(&["store_timeout", "store_pause", "store_keep"]) {
+            None => Ok(cache),
+            Some((key, span)) => {
+                let help = "add `store`, such as store = \"redis://127.0.0.1:6379\", or leave the key out";
+                Err(Problem::at(span, format!("`{key}` is of a store, and the answers are in the client's memory"))
+                    .help(help))
+            }
+        };
+    }
+    let used = cache.ttl.saturating_add(cache.stale_while_revalidate);
+    if let Some(keep) = cache.store_keep {
+        table.ordered(("ttl + stale_while_revalidate", used), ("store_keep", keep))?;
+    }
+    Ok(Cache {
+        store_timeout: cache.store_timeout.or(Some(STORE_TIMEOUT)),
+        store_pause: cache.store_pause.or(Some(STORE_PAUSE)),
+        store_keep: cache.store_keep.or(Some(STORE_KEEP.max(used))),
+        ..cache
+    })
+}
+
+impl Cache {
+    /// Returns the settings of its store, if it has one.
+    #[cfg(feature = "service")]
+    pub(crate) fn store_settings(&self) -> Option<StoreSettings> {
+        let database = match self.store.as_ref()? {
+            StoreAddress::Builtin => 0,
+            StoreAddress::Redis { database, .. } => *database,
+        };
+        Some(StoreSettings {
+            database,
+            timeout: self.store_timeout.unwrap_or(STORE_TIMEOUT),
+            pause: self.store_pause.unwrap_or(STORE_PAUSE),
+            keep: self.store_keep.unwrap_or(STORE_KEEP),
+        })
+    }
+
+    /// Returns what an answer of this age is good for.
+    pub(crate) fn freshness(&self, age: Duration) -> Freshness {
+        freshness(age, self.ttl, self.stale_while_revalidate)
+    }
+}
+
+fn freshness(age: Duration, ttl: Duration, stale: Duration) -> Freshness {
+    let fresh = planted!(Bug::OldAnswers, ttl * 2, else ttl);
+    if age < fresh {
+        Freshness::Fresh
+    } else if age < ttl.saturating_add(stale) {
+        Freshness::Stale
+    } else {
+        Freshness::Old
+    }
+}
+
+/// What an answer is good for, by its age.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Freshness {
+    /// It is as good as a response.
+    Fresh,
+    /// It is used while it is renewed.
+    Stale,
+    /// It is used by a fallback only.
+    Old,
 }
 
 impl PolicyConfig for Cache {
@@ -108,21 +203,20 @@ impl<T: Clone> Answers<T> {
     pub(crate) fn look_up(&mut self, key: &CacheKey, now: Instant) -> Lookup<T> {
         self.uses += 1;
         let uses = self.uses;
-        let ttl = self.settings.ttl;
-        let stale = self.settings.stale_while_revalidate;
+        let (ttl, stale) = (self.settings.ttl, self.settings.stale_while_revalidate);
         let Some(entry) = self.entry_mut(key) else { return Lookup::Miss };
-        let age = now.since(entry.arrived);
-        let fresh = planted!(Bug::OldAnswers, ttl * 2, else ttl);
-        if age < fresh {
-            entry.used = uses;
-            return Lookup::Fresh(entry.answer.clone());
+        match freshness(now.since(entry.arrived), ttl, stale) {
+            Freshness::Fresh => {
+                entry.used = uses;
+                Lookup::Fresh(entry.answer.clone())
+            }
+            Freshness::Stale => {
+                entry.used = uses;
+                let renew = !std::mem::replace(&mut entry.renewing, true);
+                Lookup::Stale { answer: entry.answer.clone(), renew }
+            }
+            Freshness::Old => Lookup::Miss,
         }
-        if age < ttl.saturating_add(stale) {
-            entry.used = uses;
-            let renew = !std::mem::replace(&mut entry.renewing, true);
-            return Lookup::Stale { answer: entry.answer.clone(), renew };
-        }
-        Lookup::Miss
     }
 
     /// Returns the last known answer to `key`, however old.
@@ -189,7 +283,8 @@ mod tests {
     }
 
     fn answers(size: usize) -> Answers<u8> {
-        Answers::new(Cache { size, ttl: Duration::from_secs(10), stale_while_revalidate: Duration::from_secs(5) })
+        let stale_while_revalidate = Duration::from_secs(5);
+        Answers::new(Cache { size, ttl: Duration::from_secs(10), stale_while_revalidate, ..Cache::default() })
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Fallback: a degraded answer instead of a failure. It is Lab 3's graceful degradation and Resilience4j's fallback method.
 //!
 //! When a call has failed with one of `status_codes`, in spite of its other policies, the caller gets a degraded answer instead:
-//! a blank one (`default`), or the last known one for this input, however old (`stale`, RFC 5861's stale-if-error, which needs a
-//! cache). The answer is marked in the record and is not a success, unless `counts_as_success` is set.
+//! a blank one (`default`), the last known one for this input, however old (`stale`, RFC 5861's stale-if-error, which needs a
+//! cache), or, of a reply that streams, the messages that have come (`partial`). The answer is marked in the record and is not a success, unless `counts_as_success` is set.
 
 use super::{AroundAttempts, PolicyConfig};
 use crate::{
@@ -35,6 +35,9 @@ pub enum FallbackKind {
     Default,
     /// The last known answer for the input. Without one the call fails.
     Stale,
+    /// The messages that have come, of a reply that streams and fails behind its headers, such as the tiles of an image. Without any
+    /// message the call fails.
+    Partial,
 }
 
 named!(FallbackKind, "a kind of fallback");

@@ -205,8 +205,20 @@ pub enum Answer {
     Stale,
     /// A fallback: the answer is degraded.
     Fallback,
+    /// The messages of a reply that have come before it failed: the answer is degraded.
+    Partial,
     /// A client stack of the load's own, whose attempts have no rows. It is the source of a failure, too.
     OwnStack,
+}
+
+impl Answer {
+    /// Returns whether the answer is degraded, whatever it counts as.
+    pub fn is_degraded(self) -> bool {
+        match self {
+            Self::Stale | Self::Fallback | Self::Partial => true,
+            Self::Cached | Self::OwnStack => false,
+        }
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -370,6 +382,9 @@ impl Event {
             | Self::SlowStart
             | Self::CacheHit
             | Self::Fallback
+            | Self::StoreFailed
+            | Self::StoreLost
+            | Self::StoreRestored
             | Self::WrongResult
             | Self::Unhealthy
             | Self::Healthy
@@ -464,6 +479,12 @@ pub enum Event {
     TransientFailure,
     /// client: the connection to `target` is gone.
     Idle,
+    /// client: the store of the cache did not do what `request` asked of it, because of `cause`, which counts as a miss.
+    StoreFailed,
+    /// client: the store `target` is away, because of `cause`, and is left alone for `duration_us` at a time.
+    StoreLost,
+    /// client: the store `target` answers again.
+    StoreRestored,
     /// server or load: code of an app reached the state that it names in `cause`, for the first time in its process.
     Reached,
 }

@@ -1,9 +1,16 @@
 //! Policies of `[client]` that exclude each other, or need one another. Each problem marks one side and names both.
 
-use super::{Balancing, Client, FaultName, Retry, SERVICES_MAX, Scenario, Workload};
+use super::{Balancing, Client, FaultName, Retry, SERVICES_MAX, STORE, Scenario, Workload};
 use crate::{
     policy::FallbackKind,
-    settings::{duration, problem::Problem, source::Span, table::TableReader, value::is_string},
+    settings::{
+        duration,
+        problem::Problem,
+        source::Span,
+        table::TableReader,
+        value::{Item, is_string, one_or_more},
+    },
+    store,
 };
 
 /// Turns retries off where calls hedge and the file says nothing of retries; refuses a file that wants both.
@@ -134,10 +141,63 @@ pub(super) fn refuse_without_app(scenario: &Scenario, file: &TableReader<'_, '_>
         return Err(Problem::new(first, message)
             .help("write kind = \"app\" in [workload], and play it with the program of your app"));
     }
+    let clients = scenario.edges.iter().filter_map(|edge| edge.client.as_ref()).chain([&scenario.client]);
+    let has_store = clients.flat_map(|client| &client.policies.cache).any(|cache| cache.store.is_some());
+    refuse_at(
+        first.clone().filter(|_| has_store),
+        "[[service]] and a `store` of a cache exclude each other: the store is one of the load's client",
+        "leave `store` out: the answers are then in the memory of each client",
+    )?;
     refuse_at(
         file.table("client").span("service_config").and(first),
         "[[service]] and `service_config` exclude each other: which edge would it be for?",
         "write the policies in [client], or in the [edge.client] of an edge",
+    )
+}
+
+/// Refuses partial answers of calls whose replies have no parts.
+pub(super) fn refuse_without_parts(scenario: &Scenario, file: &TableReader<'_, '_>) -> Result<(), Problem> {
+    let is_partial =
+        scenario.client.policies.fallback.as_ref().is_some_and(|fallback| fallback.kind == FallbackKind::Partial);
+    let has_parts = match &scenario.workload {
+        Workload::Sobel(pictures) => pictures.tiles.is_some(),
+        // Which methods stream is in its code.
+        Workload::App(_) => true,
+        Workload::Backend(_) | Workload::Dfs(_) => false,
+    };
+    let table = file.table("client").table("fallback");
+    refuse_at(
+        table.span("kind").filter(|_| is_partial && !has_parts),
+        "kind = \"partial\" answers with the messages that have come, and each reply of this workload is one message",
+        "add tiles = 8 to a [workload] of the kind `sobel`, or fall back to kind = \"stale\" or \"default\"",
+    )
+}
+
+/// Refuses faults of the link to a store in a scenario whose client has none. `faults` are the items of `[[fault]]` in `file`.
+pub(super) fn refuse_without_store(
+    scenario: &Scenario,
+    file: &TableReader<'_, '_>,
+    faults: &[TableReader<'_, '_>],
+) -> Result<(), Problem> {
+    if scenario.client.policies.cache.as_ref().is_some_and(|cache| cache.store.is_some()) {
+        return Ok(());
+    }
+    let help =
+        "add store = \"redis://127.0.0.1:6379\" or store = \"builtin\" to [client.cache], or leave the fault out";
+    if scenario.faults.iter().any(|fault| fault.targets.contains(&STORE)) {
+        let names_store = |item: &Item<'_>| {
+            one_or_more(item).is_ok_and(|names| names.iter().any(|name| name.get_ref() == store::NAME))
+        };
+        let of_item =
+            |item: &TableReader<'_, '_>| item.span("target").filter(|_| item.get("target").is_some_and(names_store));
+        let message = "there is no `store`: the cache of the client, if it has one, is in its memory";
+        return Err(Problem::new(faults.iter().find_map(of_item), message).help(help));
+    }
+    let drawn = scenario.nemesis.as_ref().is_some_and(|generator| generator.store == Some(true));
+    refuse_at(
+        file.table("nemesis").span("store").filter(|_| drawn),
+        "there is no store whose link a fault could hit: the cache of the client, if it has one, is in its memory",
+        "add `store` to [client.cache], or leave this key out",
     )
 }
 
@@ -185,6 +245,47 @@ mod tests {
         let drawn = message("[nemesis]\nkinds = [\"crash\", \"certificate_untrusted\"]\n");
         assert!(drawn.contains("`certificate_untrusted` needs [tls]"), "{drawn}");
         assert_eq!(message(&format!("[tls]\n{fault}")), "");
+    }
+
+    #[test]
+    fn a_fault_of_the_link_to_a_store_needs_a_store_and_is_one_of_links() {
+        let fault = "[[fault]]\nat = \"1s\"\nkind = \"reset\"\ntarget = \"store\"\nduration = \"1s\"\n";
+        let alone = message(fault);
+        assert!(alone.contains("x.toml:7:10") && alone.contains("store = \"builtin\""), "{alone}");
+        let in_memory = message(&format!("[client.cache]\n{fault}"));
+        assert!(in_memory.contains("is in its memory"), "{in_memory}");
+        let with_store = format!("[client.cache]\nstore = \"builtin\"\n{fault}");
+        assert_eq!(message(&with_store), "");
+        let crash = message(&with_store.replace("reset", "crash").replace("duration", "restart_after"));
+        assert!(crash.contains("cannot have the target `store`") && crash.contains("kind = \"reset\""), "{crash}");
+        let listed = with_store.replace("\"store\"\nduration", "[\"store\", \"server-0\"]\nduration");
+        assert_eq!(message(&listed), "");
+        let drawn = message("[nemesis]\nstore = true\n");
+        assert!(drawn.contains("no store whose link a fault could hit"), "{drawn}");
+        assert_eq!(message("[client.cache]\nstore = \"builtin\"\n[nemesis]\nstore = true\n"), "");
+    }
+
+    #[test]
+    fn keys_of_a_store_need_a_store_and_fit_the_ages_of_answers() {
+        let alone = message("[client.cache]\nstore_timeout = \"1s\"\n");
+        assert!(alone.contains("`store_timeout` is of a store") && alone.contains("add `store`"), "{alone}");
+        let short = message("[client.cache]\nstore = \"builtin\"\nttl = \"2s\"\nstore_keep = \"1s\"\n");
+        assert!(short.contains("`ttl + stale_while_revalidate` of 2s is over `store_keep` of 1s"), "{short}");
+        let secret = message("[client.cache]\nstore = \"redis://:secret@localhost\"\n");
+        assert!(
+            secret.contains("a password is no part of a file") && secret.contains("REHEARSAL_STORE_PASSWORD"),
+            "{secret}"
+        );
+    }
+
+    #[test]
+    fn partial_answers_need_replies_with_parts() {
+        let fallback = "[client.fallback]\nkind = \"partial\"\n";
+        let whole = message(fallback);
+        assert!(whole.contains("x.toml:5:8") && whole.contains("add tiles = 8"), "{whole}");
+        assert!(message(&format!("[workload]\nkind = \"dfs\"\n{fallback}")).contains("each reply of this workload"));
+        assert_eq!(message(&format!("[workload]\ntiles = 8\n{fallback}")), "");
+        assert_eq!(message(&format!("[workload]\nkind = \"app\"\n{fallback}")), "");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use rand::Rng;
 
-use super::{Balancing, Load, Scenario, TABLE, Workload};
+use super::{Balancing, Load, STORE, Scenario, TABLE, Workload};
 use crate::{
     client::settings::Profile,
     entropy::{Entropy, unit},
@@ -195,7 +195,8 @@ impl<R: Rng> Draw<R> {
         let seconds = (last + more).min(scenario.duration.as_secs_f64());
         self.set("duration", &format!("{}ms", (seconds * 1e3).ceil()));
         self.load(&scenario.load, seconds);
-        let least = scenario.faults.iter().flat_map(|fault| &fault.targets).max().map_or(1, |last| last + 1);
+        let hit = scenario.faults.iter().flat_map(|fault| &fault.targets).filter(|target| **target != STORE);
+        let least = hit.max().map_or(1, |last| last + 1);
         let replicas: Vec<usize> = [1, 2, 3, 5, 20].into_iter().filter(|replicas| *replicas >= least).collect();
         let replicas = self.any(&replicas);
         self.set("servers.replicas", &replicas.to_string());

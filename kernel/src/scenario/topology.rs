@@ -17,6 +17,7 @@ use crate::{
         toml_writer::TomlWriter,
         value::{Codec, Item},
     },
+    store,
 };
 
 /// The name of the load in `[[edge]]`.
@@ -238,8 +239,9 @@ impl Topology {
     fn names_are_unique(&self, items: &[TableReader<'_, '_>]) -> Result<(), Problem> {
         for (index, (service, item)) in self.services.iter().zip(items).enumerate() {
             let span = item.span(NAME.name).or(item.own_span());
-            if service.name == CLIENT {
-                let message = format!("`{CLIENT}` is the load, and no service can have that name");
+            let taken = [(CLIENT, "the load"), (store::NAME, "the store of a cache")];
+            if let Some((name, what)) = taken.into_iter().find(|(name, _)| service.name == *name) {
+                let message = format!("`{name}` is {what}, and no service can have that name");
                 return Err(Problem::new(span, message).help("give the service another name, here and in the app"));
             }
             if self.services[..index].iter().any(|other| other.name == service.name) {

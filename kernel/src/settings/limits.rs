@@ -53,6 +53,8 @@ pub const DURATION: RangeInclusive<Duration> = Duration::from_nanos(1)..=DAY;
 /// Durations that may be zero: latencies, jitters, backoffs, `at`, `restart_after`, `service_time_min`, and the
 /// bounds of an expectation on a time.
 pub const WAIT: RangeInclusive<Duration> = Duration::ZERO..=DAY;
+/// Times for which a store keeps an answer: while it is fresh and then stale, and longer.
+pub const STORE_KEEP: RangeInclusive<Duration> = Duration::from_nanos(1)..=Duration::from_secs(3 * 86_400);
 /// Times between two checks or sweeps, which are no work of a request.
 pub const INTERVAL: RangeInclusive<Duration> = Duration::from_millis(1)..=DAY;
 /// Replicas of the service.

@@ -19,6 +19,7 @@ use kernel::{
     server::settings::{AdaptiveQueue, Admission},
     settings::{KeyInfo, Presence, TableInfo},
     status::Code,
+    store::StoreAddress,
 };
 use proptest::{collection::vec, option, prelude::*, sample::subsequence, strategy::Union};
 use tempfile::TempDir;
@@ -254,10 +255,22 @@ fn policies() -> impl Strategy<Value = Policies> {
         status_codes,
         counts_as_success,
     });
-    let cache = (1..=10_000_usize, from(1), from(0)).prop_map(|(size, ttl, stale_while_revalidate)| Cache {
-        size,
-        ttl,
-        stale_while_revalidate,
+    let redis =
+        |user: Option<String>| StoreAddress::Redis { user, host: "cache.example".to_owned(), port: 7, database: 3 };
+    let address = prop_oneof![Just(StoreAddress::Builtin), option::of(Just("me".to_owned())).prop_map(redis)];
+    let store = option::of((address, from(1), from(1)));
+    let cache = (1..=10_000_usize, from(1), from(0), store).prop_map(|(size, ttl, stale_while_revalidate, store)| {
+        let kept = ttl + stale_while_revalidate;
+        let times = store.as_ref().map(|(_, timeout, pause)| (*timeout, *pause));
+        Cache {
+            size,
+            ttl,
+            stale_while_revalidate,
+            store: store.map(|(address, ..)| address),
+            store_timeout: times.map(|(timeout, _)| timeout),
+            store_pause: times.map(|(_, pause)| pause),
+            store_keep: times.map(|_| kept),
+        }
     });
     let throttling =
         (0.001..=1e3, 0.001..=1e3).prop_map(|(max_tokens, token_ratio)| RetryThrottling { max_tokens, token_ratio });
@@ -604,6 +617,7 @@ fn generator() -> impl Strategy<Value = FaultGenerator> {
             swarm,
             ties,
             variants,
+            store: None,
         },
     )
 }

@@ -69,6 +69,10 @@ pub(super) fn news(row: &EventRow) -> Option<News> {
         Event::BreakerClosed => (Severity::Recovered, format!("{source}: the breaker to {target} closes")),
         Event::Ejected => (Severity::Degraded, format!("{source}: {target} is ejected: {cause}")),
         Event::Unejected => (Severity::Recovered, format!("{source}: {target} is let in again")),
+        Event::StoreLost => {
+            (Severity::Degraded, format!("{source}: {target} is away: {cause}; calls go on without it"))
+        }
+        Event::StoreRestored => (Severity::Recovered, format!("{source}: {target} answers again")),
         Event::GiveUp => (Severity::Degraded, format!("{source}: request {request} is given up: {cause}")),
         _ => return None,
     };

@@ -45,6 +45,7 @@ use crate::{
     host::Host,
     interrupt::Interrupt,
     recording::{Queue, Recording},
+    store::{self, StorePlace},
     timer::Timer,
 };
 pub use args::LoadArgs;
@@ -66,6 +67,7 @@ pub fn run(args: &LoadArgs) -> Result<Exit, Failure> {
     app::has_one_service()?;
     let servers = args.servers()?;
     let tls = args.tls.tls(&servers)?;
+    let store = store::of_load(&scenario, args.seed, args.metrics.remote())?;
     let outlets = args.metrics.open()?;
     let names: Vec<_> = servers.iter().map(|(name, _)| Name::from(name)).collect();
     let observer = Observer::of_load(&scenario, &names, args.seed, "real");
@@ -77,7 +79,7 @@ pub fn run(args: &LoadArgs) -> Result<Exit, Failure> {
     let mut rows = Rows::begin(&scenario, args, servers.len(), start)?;
     let watcher = Watcher::start(args, rows.take_log(), rows.queue(), exporter)?;
     let runtime = Runtime::new().map_err(Failure::run_failed)?;
-    let offered = runtime.block_on(offer(&scenario, entropy, asked, (&servers, tls), watcher.feed()));
+    let offered = runtime.block_on(offer(&scenario, entropy, asked, (&servers, tls, store), watcher.feed()));
     // The load has ended, and open connections would keep their tasks waiting.
     runtime.shutdown_background();
     let duration = offered?;
@@ -178,7 +180,7 @@ async fn offer(
     scenario: &Scenario,
     entropy: Entropy,
     asked: Asked,
-    (servers, tls): (&[(String, SocketAddr)], Option<Tls>),
+    (servers, tls, store): (&[(String, SocketAddr)], Option<Tls>, Option<StorePlace>),
     feed: Arc<Feed>,
 ) -> Result<Duration, Failure> {
     let mut interrupt = Interrupt::listen().map_err(Failure::run_failed)?;
@@ -186,12 +188,14 @@ async fn offer(
     let time = duration::text(scenario.duration);
     let named: Vec<_> = servers.iter().map(|(name, address)| format!("{name} ({address})")).collect();
     log_line(format!("{load} for {time} to {}; Ctrl-C ends it with the summary", named.join(", ")));
-    let addresses: BTreeMap<_, _> = servers.iter().cloned().collect();
+    let of_store = store.as_ref().map(|store| (kernel::store::NAME.to_owned(), store.address));
+    let addresses: BTreeMap<_, _> = servers.iter().cloned().chain(of_store).collect();
     let names: Vec<_> = servers.iter().map(|(name, _)| name.clone()).collect();
     let timer = Timer::start().map_err(Failure::run_failed)?;
     let epoch_ns = machine_ns();
     let world = Host::new(Clock::since(epoch_ns), timer).with_servers(addresses).with_tls(tls).shared();
-    let caller = Caller::new(scenario.clone(), entropy, world.clone(), &names);
+    let store = store.map(|store| store.access(&world, entropy));
+    let caller = Caller::new(scenario.clone(), entropy, world.clone(), (&names, store));
     let cancelled = Notify::new();
     let mut faults = InjectedFaults::begin(servers, epoch_ns, feed.clone())?;
     let mut changes = ChangedSettings::begin(scenario)?;

@@ -86,7 +86,7 @@ async fn offer_load(
     mut orders: UnboundedReceiver<Result<LoadCommand, RoleError>>,
     reports: &Arc<ToOrchestrator>,
 ) -> Result<(), RoleError> {
-    let LoadCommand::Prepare { scenario, seed, servers, tls } = next(&mut orders).await? else {
+    let LoadCommand::Prepare { scenario, seed, mut servers, tls, store } = next(&mut orders).await? else {
         return Err(RoleError::Order("the first order is to prepare".to_owned()));
     };
     let scenario = Scenario::parse("scenario", &scenario, &[]).map_err(|error| RoleError::Order(error.to_string()))?;
@@ -102,10 +102,12 @@ async fn offer_load(
         return Err(RoleError::Order("the second order is to begin".to_owned()));
     };
     let names = scenario.entry_names();
+    servers.extend(store.as_ref().map(|store| (kernel::store::NAME.to_owned(), store.address)));
     let world = Host::new(Clock::since(epoch_ns), timer).with_servers(servers).with_tls(tls).shared();
     log_resumes(&world).map_err(RoleError::system("cannot listen to signals"))?;
     info!(epoch_ns, "load begins");
-    let caller = Caller::new(scenario, entropy, world.clone(), &names);
+    let store = store.map(|store| store.access(&world, entropy));
+    let caller = Caller::new(scenario, entropy, world.clone(), (&names, store));
     let cancelled = Notify::new();
     let load = caller.offer(asked, reports.clone(), cancelled.notified());
     match select(pin!(load), pin!(obey(&caller, &mut orders, &cancelled))).await {

@@ -17,6 +17,7 @@ mod messages;
 mod metrics;
 mod mishap;
 mod parity;
+mod store;
 mod ties;
 mod tls;
 mod toxiproxy;

@@ -15,6 +15,7 @@
 //! | `alerts` | alert rules, as Debian's Prometheus evaluates them |
 //! | `events` | event streams: a run's rows through a broker |
 //! | `prometheus` | Debian's Prometheus, which scrapes a run and imports a simulated one |
+//! | `redis` | Debian's Redis as the store of a cache |
 //! | `tls` | TLS and mTLS with grpcio, as a client and as a server, and with `openssl s_client`, by certificates of openssl |
 //! | `clients`, `servers` | both clients under one load; grpcio's server |
 //! | `figures` | counts side by side |
@@ -40,6 +41,7 @@ mod figures;
 mod health;
 mod profile;
 mod prometheus;
+mod redis;
 mod reflection;
 mod sequences;
 mod servers;

@@ -326,11 +326,12 @@ fn answer_number(answer: Option<Answer>) -> u8 {
         Some(Answer::Stale) => 2,
         Some(Answer::Fallback) => 3,
         Some(Answer::OwnStack) => 4,
+        Some(Answer::Partial) => 5,
     }
 }
 
 fn answer_of(number: u8) -> Option<Answer> {
-    let answers = [Answer::Cached, Answer::Stale, Answer::Fallback, Answer::OwnStack];
+    let answers = [Answer::Cached, Answer::Stale, Answer::Fallback, Answer::OwnStack, Answer::Partial];
     usize::from(number).checked_sub(1).and_then(|at| answers.get(at).copied())
 }
 

@@ -7,7 +7,7 @@ mod toxiproxy;
 
 use std::time::Duration;
 
-use kernel::scenario::{Fault, Scenario, duration};
+use kernel::scenario::{Fault, STORE, Scenario, duration};
 use toml::Table;
 
 use super::{
@@ -67,6 +67,12 @@ pub(super) fn write(tool: Tool, scenario: &Scenario) -> (String, Vec<Note>) {
 
 /// Returns the verb that says most of a fault; two for toxiproxy, if it is both ways.
 fn say<'a>(tool: Tool, index: usize, fault: &'a Fault, notes: &mut Notes) -> Vec<Said<'a>> {
+    if fault.targets.contains(&STORE) {
+        let why =
+            format!("{} is given the servers, and this is a fault of the link to the store of the cache", tool.name());
+        notes.add(0, format!("fault.{index}.target"), why);
+        return Vec::new();
+    }
     let keys = keys(fault);
     let kind = fault.kind.name();
     let rows = TABLE.iter().filter(|row| row.tool == tool && row.kind == kind && !row.is_read_only);

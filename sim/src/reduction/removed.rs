@@ -1,6 +1,6 @@
 //! A description of what a reduction has removed.
 
-use kernel::scenario::{Change, Direction, Fault, Scenario, ServerNames, duration::text as time};
+use kernel::scenario::{Change, Direction, Fault, Scenario, ServerNames, duration::text as time, target_name};
 
 use super::Reduced;
 
@@ -58,7 +58,7 @@ fn changed(name: &str, before: &str, now: &str) -> Option<String> {
 
 /// Describes a fault by its kind, its targets and its time.
 fn about(fault: &Fault, names: &ServerNames) -> String {
-    let targets: Vec<_> = fault.targets.iter().map(|target| names.name(*target)).collect();
+    let targets: Vec<_> = fault.targets.iter().map(|target| target_name(*target, names)).collect();
     format!("{} of {} at {}", fault.kind.name(), targets.join(", "), time(fault.at))
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kernel::{
     policy::Policies,
-    scenario::{Client, Fault, Network, Phase, Scenario},
+    scenario::{Client, Fault, Network, Phase, STORE, Scenario},
 };
 
 /// A change that makes a scenario less.
@@ -153,7 +153,7 @@ fn without_server(scenario: &mut Scenario, server: usize) -> Option<()> {
         return None;
     }
     for target in scenario.faults.iter_mut().flat_map(|fault| &mut fault.targets) {
-        *target -= usize::from(*target > server);
+        *target -= usize::from(*target > server && *target != STORE);
     }
     Some(())
 }

@@ -22,7 +22,7 @@ const DRAWN_SEEDS: u64 = 20;
 
 /// Files that came after the table of drawn runs. It pairs files and seeds by their places, so these come behind the others, in the
 /// order in which they came.
-const LATER: [&str; 11] = [
+const LATER: [&str; 12] = [
     "scenarios/closed_loop.toml",
     "scenarios/rush_hour.toml",
     "scenarios/rolling_restart.toml",
@@ -34,6 +34,7 @@ const LATER: [&str; 11] = [
     "scenarios/labs/cap_refused.toml",
     "scenarios/alerts.toml",
     "scenarios/expired_certificate.toml",
+    "scenarios/shared_cache.toml",
 ];
 
 fn root() -> PathBuf {

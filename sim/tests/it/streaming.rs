@@ -9,7 +9,7 @@ use std::{
 
 use futures_util::{StreamExt, stream};
 use kernel::{
-    record::{AttemptRow, Event, EventRow, Records, RequestRow},
+    record::{Answer, AttemptRow, Event, EventRow, Records, RequestRow},
     scenario::Scenario,
 };
 use sim::{App, Plan};
@@ -95,6 +95,48 @@ fn a_failure_without_headers_is_retried_and_one_behind_them_is_not() {
     assert_eq!(first(&records), ("DATA_LOSS", 3, 1));
     assert_eq!(attempts_of(&records, 0)[0].cause.as_deref(), Some("the table is gone"));
     assert_eq!(events(&records, Event::Finished).len(), 2, "the service has answered");
+}
+
+#[test]
+fn a_reply_that_fails_is_answered_with_the_messages_that_have_come() {
+    let partial =
+        ["client.fallback.kind=partial", "client.fallback.status_codes=[\"DATA_LOSS\", \"DEADLINE_EXCEEDED\"]"];
+    let (broken, _) = numbers::app(Reply { messages: 3, ending: Ending::Fails, ..TEN });
+    let records = play(&broken.load(read), SCENARIO, &partial);
+    assert_eq!(first(&records), ("DEGRADED", 3, 1));
+    assert_eq!((records.requests[0].answer, &records.requests[0].server), (Some(Answer::Partial), &None));
+    assert_eq!(events(&records, Event::Fallback)[0].cause.as_deref(), Some("partial"));
+    assert_eq!(records.attempts[0].status.name(), "DATA_LOSS", "the attempt has failed");
+    let late = [&partial[..], &["client.deadline=220ms", "client.fallback.counts_as_success=true"]].concat();
+    let (long, _) = app(TEN);
+    let records = play(&long.load(read), SCENARIO, &late);
+    assert_eq!((first(&records), records.requests[0].answer), (("OK", 4, 1), Some(Answer::Partial)));
+    assert!(within(took(&records.requests[0]), 220 * MS), "{:?}", records.requests[0]);
+    // Nothing has come, or another failure than those that it is for.
+    let (slow, _) = app(Reply { head: Duration::from_millis(400), ..TEN });
+    assert_eq!(first(&play(&slow.load(read), SCENARIO, &late)), ("DEADLINE_EXCEEDED", 0, 1));
+    let other = ["client.fallback.kind=partial", "client.fallback.status_codes=[\"INTERNAL\"]"];
+    assert_eq!(first(&play(&broken.load(read), SCENARIO, &other)), ("DATA_LOSS", 3, 1));
+}
+
+#[test]
+fn tiles_that_have_come_are_a_partial_answer_that_says_how_many_there_should_be() {
+    let settings = ["client.fallback.kind=partial", "expect=[]"].map(str::to_owned);
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/streaming.toml");
+    let plan = Plan::new(Scenario::load(&file, &settings).unwrap(), 42);
+    let run = sim::run(&plan, &AtomicU64::new(0)).unwrap();
+    assert_eq!(run.violations(&plan), []);
+    let partial: Vec<_> = run.records.requests.iter().filter(|row| row.answer == Some(Answer::Partial)).collect();
+    assert!(!partial.is_empty() && partial.iter().all(|row| row.status.name() == "DEGRADED"));
+    for row in &partial {
+        let stream = row.stream.as_ref().unwrap();
+        assert!(stream.messages > 0 && stream.messages + stream.lost.unwrap() == 8, "{stream:?}");
+    }
+    let summary = run.summary(&plan);
+    assert_eq!(summary.overall.degraded, partial.len() as u64);
+    let share = summary.overall.part_share.unwrap();
+    assert!(share > 0.1 && share < 0.9, "{share}");
+    assert!(summary.render().contains("partial answers have "), "{}", summary.render());
 }
 
 #[test]

@@ -6,8 +6,9 @@ use std::{
     sync::Arc,
 };
 
+use bytes::BytesMut;
 use futures_util::future::select;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::Body as HttpBody;
 use tonic::Status;
 
@@ -23,10 +24,11 @@ use super::{
 };
 use crate::{
     grpc::{MessageCount, Reply},
-    policy::AttemptPermit,
-    record::{Event, StreamFigures},
+    policy::{AttemptPermit, FallbackKind},
+    record::{self, Event, StreamFigures},
     status::{Code, Outcome},
     time::Instant,
+    transport::MESSAGE_HEADER_BYTES,
 };
 
 /// What a call that streams knows of its reply.
@@ -54,6 +56,22 @@ impl Received {
     }
 }
 
+/// The trailer of a reply with a degraded answer, which says of what kind that is.
+const DEGRADED: &str = "rehearsal-degraded";
+
+/// Returns the number of bytes of the whole messages at the front of `bytes`.
+fn whole_messages(bytes: &[u8]) -> usize {
+    let mut end = 0;
+    while let Some([_, a, b, c, d]) = bytes.get(end..end + MESSAGE_HEADER_BYTES) {
+        let next = end + MESSAGE_HEADER_BYTES + u32::from_be_bytes([*a, *b, *c, *d]) as usize;
+        if next > bytes.len() {
+            break;
+        }
+        end = next;
+    }
+    end
+}
+
 impl<'a> Call<'a> {
     /// Creates a call whose reply is passed to `outlet`.
     pub(in crate::client) fn streaming(
@@ -71,14 +89,35 @@ impl<'a> Call<'a> {
             Ok(Answered { server, .. }) => self.response(Outcome::OK, None, Some(server), None),
             Err(error) => {
                 self.event(Event::GiveUp).cause(error.code().name()).record();
-                Response {
+                self.fall_back_to_parts(error.code()).unwrap_or_else(|| Response {
                     cause: Some(error.cause()),
                     ..self.response(Outcome::Status(error.code()), None, error.answered_by(), None)
-                }
+                })
             }
         };
         let Received { committed, figures, .. } = std::mem::take(&mut self.progress().received);
         Response { stream: committed.map(|_| figures), ..response }
+    }
+
+    /// Answers the call with the messages that have come, if the fallback says so for calls that fail with `code`.
+    fn fall_back_to_parts(&self, code: Code) -> Option<Response> {
+        let live = self.client.live();
+        let fallback = live.fallback.as_ref()?;
+        let has_parts = self.progress().received.figures.messages > 0;
+        if fallback.kind != FallbackKind::Partial || !fallback.status_codes.contains(&code) || !has_parts {
+            return None;
+        }
+        self.event(Event::Fallback).cause("partial").record();
+        if let Some(outlet) = self.outlet {
+            let name = HeaderName::from_static(DEGRADED);
+            outlet.end_with(Ok(HeaderMap::from_iter([(name, HeaderValue::from_static("partial"))])));
+        }
+        Some(self.response(self.degraded(), None, None, Some(record::Answer::Partial)))
+    }
+
+    /// Returns whether a reply that fails is answered with the messages that have come, so that no part of a message may be passed on.
+    fn passes_whole_messages(&self) -> bool {
+        self.client.live().fallback.as_ref().is_some_and(|fallback| fallback.kind == FallbackKind::Partial)
     }
 
     /// Returns where the next attempt notes the headers of its reply, if they commit the call.
@@ -133,6 +172,7 @@ impl<'a> Call<'a> {
 
     async fn pass_on_pieces(&self, outlet: &Outlet, mut body: ReplyBody) -> Result<(), Failure> {
         let mut count = MessageCount::default();
+        let mut held = self.passes_whole_messages().then(BytesMut::new);
         loop {
             let room = outlet.ready().await;
             let frame = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
@@ -141,7 +181,16 @@ impl<'a> Call<'a> {
                 Some(Ok(piece)) => {
                     let whole = count.add(&piece);
                     self.progress().received.add(whole, self.client.world.now());
-                    room.send(piece);
+                    match &mut held {
+                        None => room.send(piece),
+                        Some(held) => {
+                            held.extend_from_slice(&piece);
+                            let whole = held.split_to(whole_messages(held));
+                            if !whole.is_empty() {
+                                room.send(whole.freeze());
+                            }
+                        }
+                    }
                 }
                 Some(Err(frame)) => {
                     if !count.is_whole() {
@@ -176,5 +225,17 @@ impl<'a> Call<'a> {
     /// Returns whether the call is cancelled.
     pub(in crate::client) fn is_cancelled(&self) -> bool {
         self.client.cancellation.is_cancelled() || self.outlet.is_some_and(Outlet::is_closed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_passed_on_whole() {
+        let two = [&[0, 0, 0, 0, 3, 7, 8, 9][..], &[0, 0, 0, 0, 0]].concat();
+        let whole: Vec<_> = (0..=two.len()).map(|bytes| whole_messages(&two[..bytes])).collect();
+        assert_eq!(whole, [vec![0; 8], vec![8; 5], vec![13]].concat());
     }
 }
