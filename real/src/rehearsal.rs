@@ -17,7 +17,10 @@ use futures_util::{
 use kernel::{
     app::AppError,
     cli::Failure,
-    entropy::Entropy,
+    entropy::{
+        Entropy,
+        branch::{self, Branch},
+    },
     nemesis::{Nemesis, OperationFailed},
     record::Recorder,
     run_folder::{FolderError, Journal, RunEnd, RunFolder, RunInfo},
@@ -68,6 +71,8 @@ pub struct Plan {
     pub scenario: Scenario,
     /// Seed of all random draws.
     pub seed: u64,
+    /// The times from which everything random is drawn again; none in most runs. The faults of `scenario` are played as they are.
+    pub branches: Vec<Branch>,
     /// Folder for the logs of the processes, which must exist.
     pub logs: PathBuf,
     /// The view of the run on standard error.
@@ -234,8 +239,14 @@ impl ReadyProcesses {
         try_join_all(starts).await?;
         let addresses = replicas.iter().map(|replica| (replica.name().to_owned(), replica.address())).collect();
         let client = tls.as_ref().map(|tls| tls.client.clone());
-        let (generator, reports) =
-            Generator::start(&plan.scenario, plan.seed, (addresses, client), &plan.logs, timer.clone()).await?;
+        let (generator, reports) = Generator::start(
+            &plan.scenario,
+            (plan.seed, &plan.branches),
+            (addresses, client),
+            &plan.logs,
+            timer.clone(),
+        )
+        .await?;
         Ok(Self { timer, replicas, outputs, generator, reports, exporter, tls })
     }
 
@@ -304,6 +315,7 @@ impl ActiveRun<'_> {
                 Err(failed) => failed,
             }
         });
+        let mut branches = pin!(self.pass_branches().fuse());
         let mut interrupted = false;
         let mut give_up = Instant::NEVER;
         loop {
@@ -314,6 +326,7 @@ impl ActiveRun<'_> {
                     LoadEnded::Done { at_us } => Ok((at_us, interrupted)),
                     LoadEnded::Silently => Err(self.generator.failure().await.into()),
                 },
+                () = &mut branches => {}
                 failed = &mut faults, if !interrupted => return Err(failed.into()),
                 name = outputs.failed(&self.collector) => return Err(self.failure(&name).await),
                 () = interrupt.next(), if !interrupted => {
@@ -326,6 +339,14 @@ impl ActiveRun<'_> {
                 () = self.collector.cannot_write() => return Err(RehearsalError::NotEnded),
                 () = self.world.sleep_until(give_up) => return Err(RehearsalError::NotEnded),
             }
+        }
+    }
+
+    /// Tells the replicas of the branches, each at its time. The load process knows them.
+    async fn pass_branches(&self) {
+        for branch in branch::sorted(&self.plan.branches) {
+            self.world.sleep_until(Instant::START + branch.at).await;
+            self.replicas.iter().for_each(|replica| replica.pass(branch));
         }
     }
 

@@ -10,6 +10,7 @@ use std::{
 
 use kernel::{
     client,
+    entropy::branch::Branch,
     nemesis::Effect,
     scenario::{Scenario, server_name},
     server::{Injection, Tuning},
@@ -77,6 +78,8 @@ struct ReplicaState {
     started: u64,
     /// The settings since they have changed, which each new process gets.
     tuning: Option<Tuning>,
+    /// The last branch that the run has come to, which each new process gets.
+    branch: Option<Branch>,
 }
 
 /// What the processes of a replica measure beside their rows.
@@ -161,11 +164,15 @@ impl Replica {
                 let _ = commands.send(line(&ReplicaCommand::Secure(tls.clone())) + "\n");
             }
             let started = state.started + 1;
-            let tuning = state.tuning.take();
+            let (tuning, branch) = (state.tuning.take(), state.branch);
             if let Some(tuning) = &tuning {
                 let _ = commands.send(line(&ReplicaCommand::Tune(tuning.clone())) + "\n");
             }
-            *state = ReplicaState { process: Some(process), commands: Some(commands), frozen: false, started, tuning };
+            if let Some(branch) = branch {
+                let _ = commands.send(line(&ReplicaCommand::Branch(branch)) + "\n");
+            }
+            let (process, commands) = (Some(process), Some(commands));
+            *state = ReplicaState { process, commands, frozen: false, started, tuning, branch };
         }
         Ok(state.started)
     }
@@ -241,6 +248,17 @@ impl Replica {
             let _ = commands.send(line(&ReplicaCommand::Tune(tuning.clone())) + "\n");
         }
         state.tuning = Some(tuning);
+    }
+
+    /// Has the process draw everything random again, with the salt of `branch`, and those that are started later. A frozen process reads it
+    /// when it is resumed.
+    pub(crate) fn pass(&self, branch: Branch) {
+        let mut state = self.state();
+        if let Some(commands) = &state.commands {
+            // An error means that the process has just been killed. The next one gets it.
+            let _ = commands.send(line(&ReplicaCommand::Branch(branch)) + "\n");
+        }
+        state.branch = Some(branch);
     }
 
     fn signal(&self, signal: Signal, frozen: bool) -> io::Result<Effect> {

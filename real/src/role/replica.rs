@@ -11,7 +11,7 @@ use std::{
 use clap::Args;
 use kernel::{
     app::App,
-    entropy::Entropy,
+    entropy::{Entropy, branch},
     record::Recorder,
     scenario::{Load, Scenario, Workload},
     server::{Injector, ReplicaSettings},
@@ -237,6 +237,10 @@ fn obey(injector: &Injector) {
                 injector.set(injection);
             }
             Ok(ReplicaCommand::Secure(_)) => error!("certificates come first, and only once"),
+            Ok(ReplicaCommand::Branch(branch)) => {
+                info!(%branch, "everything random is drawn again");
+                branch::pass_in_process(branch);
+            }
             Ok(ReplicaCommand::Tune(tuning)) => {
                 info!(?tuning, "settings change");
                 injector.tune(tuning);
