@@ -46,7 +46,6 @@ use crate::{
     change::{OPERATOR, changes_of, record_change},
     fault::{Fault, FaultKind},
     link::Shape,
-    link::settings::Network,
     planted::planted,
     record::{Event, EventBuilder, Recorder},
     scenario::{ChangeTarget, Epoch, Scenario},
@@ -74,12 +73,6 @@ pub struct Nemesis {
     /// The changes of servers and links.
     changes: Vec<Epoch>,
     servers: Vec<FaultedServer>,
-}
-
-/// Returns the shape of a link without faults.
-fn shape_of(network: &Network) -> Shape {
-    let Network { latency, jitter, bandwidth } = *network;
-    Shape { latency, jitter, bandwidth, ..Shape::default() }
 }
 
 /// A server with the faults on it.
@@ -115,7 +108,7 @@ impl Nemesis {
             supervisor: recorder.with_source(world.clone(), "supervisor"),
             world,
             operations,
-            network: Mutex::new(shape_of(&scenario.network)),
+            network: Mutex::new(scenario.network.shape()),
             changes: changes_of(scenario, |target| matches!(target, ChangeTarget::Network | ChangeTarget::Servers)),
             servers: (0..scenario.servers.replicas).map(|_| FaultedServer::default()).collect(),
         }
@@ -158,7 +151,7 @@ impl Nemesis {
             record_change(&recorder, change);
             match change.target() {
                 ChangeTarget::Network => {
-                    *lock(&self.network) = shape_of(&settings.network);
+                    *lock(&self.network) = settings.network.shape();
                     for server in 0..self.servers.len() {
                         self.reshape(server).await?;
                     }
