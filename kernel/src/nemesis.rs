@@ -47,8 +47,7 @@ use futures_util::{TryStreamExt, future::try_join, stream::FuturesOrdered};
 use crate::{
     change::{OPERATOR, changes_of, record_change},
     fault::{Fault, FaultKind, STORE, target_name},
-    link::Shape,
-    link::settings::Network,
+    link::{Shape, settings::Network},
     planted::planted,
     record::{Event, EventBuilder, Recorder},
     scenario::{Caller, ChangeTarget, Epoch, Scenario, ServerNames},
@@ -82,15 +81,9 @@ pub struct Nemesis {
     store: Option<FaultedServer>,
 }
 
-/// Returns the shape of a link without faults.
-fn shape_of(network: &Network) -> Shape {
-    let Network { latency, jitter, bandwidth } = *network;
-    Shape { latency, jitter, bandwidth, ..Shape::default() }
-}
-
 /// Returns who calls each server, with the shape of the links without faults.
 fn callers_of(scenario: &Scenario) -> Vec<Vec<(Caller, Shape)>> {
-    let shaped = |(caller, network): (Caller, Network)| (caller, shape_of(&network));
+    let shaped = |(caller, network): (Caller, Network)| (caller, network.shape());
     (0..scenario.replicas()).map(|server| scenario.callers_of(server).into_iter().map(shaped).collect()).collect()
 }
 
@@ -132,7 +125,7 @@ impl Nemesis {
             changes: changes_of(scenario, |target| matches!(target, ChangeTarget::Network | ChangeTarget::Servers)),
             servers: (0..scenario.replicas()).map(|_| FaultedServer::default()).collect(),
             store: scenario.store().map(|_| FaultedServer::default()),
-            store_network: Mutex::new(shape_of(&scenario.network)),
+            store_network: Mutex::new(scenario.network.shape()),
         }
     }
 
@@ -172,7 +165,7 @@ impl Nemesis {
             match change.target() {
                 ChangeTarget::Network => {
                     *lock(&self.callers) = callers_of(settings);
-                    *lock(&self.store_network) = shape_of(&settings.network);
+                    *lock(&self.store_network) = settings.network.shape();
                     self.reshape_all().await?;
                 }
                 _ => {

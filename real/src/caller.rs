@@ -9,17 +9,19 @@ use std::{
 use futures_util::future::{Either, select};
 use kernel::{
     change::{OPERATOR, record_change, start_changes},
-    client::{Client, settings},
+    client::Client,
     entropy::Entropy,
     link::Link,
     load::{LoadError, LoadGenerator},
     record::{Recorder, Sink},
-    scenario::{Change, STORE, Scenario},
+    scenario::{Change, ChangeTarget, Load, STORE, Scenario},
     store::StoreAccess,
     sync::lock,
     time::Instant,
     world::SharedWorld,
 };
+
+use tokio::sync::watch;
 
 use crate::asked::Asked;
 
@@ -33,6 +35,8 @@ pub(crate) struct Caller {
     store: Option<StoreAccess>,
     /// The client and its recorder, once the load has begun.
     client: Mutex<Option<(Client, Recorder)>>,
+    /// What tells the load how it changes, if that happens by hand.
+    loads: Option<watch::Sender<Load>>,
 }
 
 impl Caller {
@@ -44,14 +48,30 @@ impl Caller {
         (servers, store): (&[String], Option<StoreAccess>),
     ) -> Self {
         let links = servers.iter().map(|name| Link::new(world.clone(), entropy, name)).collect();
-        Self { scenario, entropy, world, links, store, client: Mutex::default() }
+        Self { scenario, entropy, world, links, store, client: Mutex::default(), loads: None }
     }
 
-    /// Gives the client that offers the load these settings, and records `change`. Before the load has begun it does nothing.
-    pub(crate) fn change(&self, settings: &settings::Client, change: &Change) {
-        if let Some((client, recorder)) = &*lock(&self.client) {
-            record_change(&recorder.with_source(self.world.clone(), OPERATOR), change);
-            client.change(settings);
+    /// The same caller, whose settings change by [`change`](Self::change) alone, and whose links have the network of the scenario.
+    pub(crate) fn changed_by_hand(self) -> Self {
+        let network = self.scenario.network.shape();
+        self.links.iter().for_each(|link| link.set_shape(network));
+        let loads = watch::Sender::new(self.scenario.offered_load());
+        Self { loads: Some(loads), ..self }
+    }
+
+    /// Has these settings from now on, which `change` has made of the ones before, and records it. `load` is that of the whole run, with all
+    /// its changes. Before the load has begun it does nothing.
+    pub(crate) fn change(&self, settings: &Scenario, load: Load, change: &Change) {
+        let Some((client, recorder)) = &*lock(&self.client) else { return };
+        record_change(&recorder.with_source(self.world.clone(), OPERATOR), change);
+        match change.target() {
+            ChangeTarget::Client => client.change(&settings.client),
+            ChangeTarget::Load => drop(self.loads.as_ref().map(|loads| loads.send_replace(load))),
+            ChangeTarget::Network => {
+                let network = settings.network.shape();
+                self.links.iter().for_each(|link| link.set_shape(network));
+            }
+            ChangeTarget::Servers => {}
         }
     }
 
@@ -77,7 +97,9 @@ impl Caller {
         let settings = asked.client_settings(scenario.client.clone());
         let reached = (links.as_slice(), store.clone());
         let client = Client::start_with_store(world.clone(), *entropy, recorder.clone(), settings, reached);
-        start_changes(world, &recorder, &client, scenario);
+        if self.loads.is_none() {
+            start_changes(world, &recorder, &client, scenario);
+        }
         *lock(&self.client) = Some((client.clone(), recorder.clone()));
         let requests = asked.into_requests(world, &recorder, *entropy, scenario, links);
         let load = LoadGenerator {
@@ -94,7 +116,13 @@ impl Caller {
             client.cancel();
             pending::<()>().await
         };
-        match select(pin!(load.run()), pin!(cancel)).await {
+        let offered = async {
+            match &self.loads {
+                Some(loads) => load.run_changing(loads.subscribe()).await,
+                None => load.run().await,
+            }
+        };
+        match select(pin!(offered), pin!(cancel)).await {
             Either::Left((ended, _)) => ended,
             Either::Right(((), _)) => Ok(()),
         }

@@ -38,6 +38,7 @@ use kernel::{
         help_sections, print, program,
     },
     detect::parse_step,
+    entropy::branch::Branch,
     export::Observer,
     run_folder::{Earlier, RunInfo},
 };
@@ -68,6 +69,11 @@ struct Options {
 struct RunOptions {
     #[command(flatten)]
     run: RunArgs,
+
+    /// Draws everything random again from a time on, such as 1.25s:77, with a salt; may be repeated. A finding of `sim hunt --guided` has
+    /// some: arrivals and faults are those of the simulated run.
+    #[arg(long = "branch", value_name = "TIME:SALT")]
+    branches: Vec<Branch>,
 
     /// Shows lines instead of the dashboard during the run, as without a terminal.
     #[arg(long)]
@@ -279,20 +285,29 @@ fn view(plain: bool) -> View {
 }
 
 fn run_scenario(options: &RunOptions) -> Result<Exit, Failure> {
-    let RunOptions { run: args, plain, metrics, events, .. } = options;
+    let RunOptions { run: args, branches, plain, metrics, events, .. } = options;
     let view = view(*plain);
     let outlets = metrics.open()?;
-    let mut session = Session::open(args, &[], WORLD, Earlier::Keep)?;
+    let mut session = Session::open(args, branches, WORLD, Earlier::Keep)?;
     app::check(&session.scenario).map_err(Failure::wrong_input)?;
     store::check(&session.scenario, metrics.remote())?;
     let events = events.open(&session.scenario.name, args.seed)?;
     let logs = session.folder.logs().map_err(Failure::wrong_input)?;
     let mut info = RunInfo::new(WORLD, args.seed);
+    info.branches.clone_from(branches);
     info.host = Some(facts::host());
     info.started = Some(facts::now());
 
     let scenario = session.scenario.clone();
-    let plan = Plan { scenario, seed: args.seed, logs, view, measures_computing: false, detect: options.detect };
+    let plan = Plan {
+        scenario,
+        seed: args.seed,
+        branches: branches.clone(),
+        logs,
+        view,
+        measures_computing: false,
+        detect: options.detect,
+    };
     let observer = || {
         let mut observer = Observer::of_run(&session.scenario, args.seed, WORLD);
         if options.detect.is_some() {
@@ -307,7 +322,8 @@ fn run_scenario(options: &RunOptions) -> Result<Exit, Failure> {
     // Of a run that has failed, too: its rows are recorded.
     info.events = stream.map(Stream::end);
     let played = played.map_err(|error| error.into_failure(session.folder.remains()))?;
-    let replay = args.replay(&program(WORLD), &[]);
+    let words = branches.iter().flat_map(|branch| ["--branch".to_owned(), branch.to_string()]);
+    let replay = args.replay(&program(WORLD), &words.collect::<Vec<_>>());
     let exit = session.conclude_recorded(&info, played.end, replay)?;
     if played.interrupted {
         let at = played.end.duration.as_secs_f64();

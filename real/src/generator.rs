@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, io, net::SocketAddr, path::Path};
 
-use kernel::scenario::Scenario;
+use kernel::{entropy::branch::Branch, scenario::Scenario};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     process::{ChildStdin, ChildStdout},
@@ -35,7 +35,7 @@ impl Generator {
     /// Starts the process, and waits until it is ready to begin.
     pub(crate) async fn start(
         scenario: &Scenario,
-        seed: u64,
+        (seed, branches): (u64, &[Branch]),
         (servers, tls, store): (BTreeMap<String, SocketAddr>, Option<ProcessTls>, Option<StorePlace>),
         logs: &Path,
         timer: Timer,
@@ -44,7 +44,8 @@ impl Generator {
         let (process, streams) = Process::start(NAME, &words, logs)?;
         let mut reports = BufReader::new(streams.reports).lines();
         let generator = Self { process: Mutex::new(process), commands: Mutex::new(streams.commands), timer };
-        generator.send(&LoadCommand::Prepare { scenario: scenario.to_toml(), seed, servers, tls, store }).await?;
+        let (scenario, branches) = (scenario.to_toml(), branches.to_vec());
+        generator.send(&LoadCommand::Prepare { scenario, seed, branches, servers, tls, store }).await?;
         let ready = reports.next_line().await.ok().flatten();
         match ready.as_deref().map(serde_json::from_str::<Report>) {
             Some(Ok(Report::Ready)) => Ok((generator, reports)),

@@ -6,7 +6,7 @@
 //! | [`up`], [`down`], [`list`] | servers in the background: start, end and list them |
 //! | [`load`] | the resilient client under open-loop load, live on the terminal |
 //! | [`inject`] | faults on running servers and proxies |
-//! | [`set`], `settings_log` | other settings of running servers and loads; the file from which loads learn of them |
+//! | [`set`], `settings_log`, `running_load` | other settings of running servers, loads and links; the file from which loads learn of them; the loads that run |
 //! | `registry`, `identity`, `target` | running servers and proxies; the identity of a process; names that users give |
 //! | `session`, `link_listener` | the parts that servers and proxies share; the link in front of their socket |
 //! | `control`, `active_faults` | the control socket, and the faults that it adds and ends |
@@ -32,6 +32,7 @@ pub mod proxy;
 mod registry;
 mod relay;
 mod request_lines;
+mod running_load;
 pub mod serve;
 mod session;
 pub mod set;

@@ -8,6 +8,7 @@ use std::{
 };
 
 use kernel::{
+    entropy::branch::Branch,
     export::Measured,
     link::{LinkShape, Selection},
     record::{Row, ServerMoment, Sink},
@@ -28,6 +29,9 @@ pub(crate) enum LoadCommand {
         /// The resolved scenario, as TOML.
         scenario: String,
         seed: u64,
+        /// The times from which everything random is drawn again.
+        #[serde(default)]
+        branches: Vec<Branch>,
         /// Addresses of the servers, by name.
         servers: BTreeMap<String, SocketAddr>,
         /// Certificates and keys, if connections are encrypted.
@@ -63,6 +67,8 @@ pub(crate) enum ReplicaCommand {
     Inject(Injection),
     /// Gives the server other settings.
     Tune(Tuning),
+    /// Draws everything random again from now on, with the salt of this branch.
+    Branch(Branch),
 }
 
 /// What a process needs to call other services.

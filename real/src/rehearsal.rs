@@ -18,7 +18,10 @@ use futures_util::{
 use kernel::{
     app::AppError,
     cli::Failure,
-    entropy::Entropy,
+    entropy::{
+        Entropy,
+        branch::{self, Branch},
+    },
     nemesis::{Nemesis, OperationFailed},
     record::Recorder,
     run_folder::{FolderError, Journal, RunEnd, RunFolder, RunInfo},
@@ -70,6 +73,8 @@ pub struct Plan {
     pub scenario: Scenario,
     /// Seed of all random draws.
     pub seed: u64,
+    /// The times from which everything random is drawn again; none in most runs. The faults of `scenario` are played as they are.
+    pub branches: Vec<Branch>,
     /// Folder for the logs of the processes, which must exist.
     pub logs: PathBuf,
     /// The view of the run on standard error.
@@ -249,8 +254,14 @@ impl ReadyProcesses {
         let store = RunStore::start(&plan.scenario, plan.seed, &plan.logs, &timer).await?;
         let place = store.as_ref().map(|store| store.place().clone());
         let client = tls.as_ref().map(|tls| tls.client.clone());
-        let (generator, reports) =
-            Generator::start(&plan.scenario, plan.seed, (addresses, client, place), &plan.logs, timer.clone()).await?;
+        let (generator, reports) = Generator::start(
+            &plan.scenario,
+            (plan.seed, &plan.branches),
+            (addresses, client, place),
+            &plan.logs,
+            timer.clone(),
+        )
+        .await?;
         Ok(Self { timer, replicas, store, outputs, generator, reports, exporter, tls })
     }
 
@@ -320,6 +331,7 @@ impl ActiveRun<'_> {
                 Err(failed) => failed,
             }
         });
+        let mut branches = pin!(self.pass_branches().fuse());
         let mut interrupted = false;
         let mut give_up = Instant::NEVER;
         loop {
@@ -330,6 +342,7 @@ impl ActiveRun<'_> {
                     LoadEnded::Done { at_us } => Ok((at_us, interrupted)),
                     LoadEnded::Silently => Err(self.generator.failure().await.into()),
                 },
+                () = &mut branches => {}
                 failed = &mut faults, if !interrupted => return Err(failed.into()),
                 name = outputs.failed(&self.collector) => return Err(self.failure(&name).await),
                 () = interrupt.next(), if !interrupted => {
@@ -342,6 +355,14 @@ impl ActiveRun<'_> {
                 () = self.collector.cannot_write() => return Err(RehearsalError::NotEnded),
                 () = self.world.sleep_until(give_up) => return Err(RehearsalError::NotEnded),
             }
+        }
+    }
+
+    /// Tells the replicas of the branches, each at its time. The load process knows them.
+    async fn pass_branches(&self) {
+        for branch in branch::sorted(&self.plan.branches) {
+            self.world.sleep_until(Instant::START + branch.at).await;
+            self.replicas.iter().for_each(|replica| replica.pass(branch));
         }
     }
 

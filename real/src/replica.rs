@@ -11,6 +11,7 @@ use std::{
 
 use kernel::{
     client,
+    entropy::branch::Branch,
     link::{LinkShape, Selection},
     nemesis::Effect,
     scenario::Scenario,
@@ -81,6 +82,8 @@ struct ReplicaState {
     tuning: Option<Tuning>,
     /// What each process needs to call other services, if it does.
     calling: Option<Calling>,
+    /// The last branch that the run has come to, which each new process gets.
+    branch: Option<Branch>,
 }
 
 /// What the processes of a replica measure beside their rows.
@@ -179,12 +182,15 @@ impl Replica {
             if let Some(calling) = &calling {
                 let _ = commands.send(line(&ReplicaCommand::Call(Box::new(calling.clone()))) + "\n");
             }
-            let tuning = state.tuning.take();
+            let (tuning, branch) = (state.tuning.take(), state.branch);
             if let Some(tuning) = &tuning {
                 let _ = commands.send(line(&ReplicaCommand::Tune(tuning.clone())) + "\n");
             }
+            if let Some(branch) = branch {
+                let _ = commands.send(line(&ReplicaCommand::Branch(branch)) + "\n");
+            }
             let (process, commands) = (Some(process), Some(commands));
-            *state = ReplicaState { process, commands, frozen: false, started, tuning, calling };
+            *state = ReplicaState { process, commands, frozen: false, started, tuning, calling, branch };
         }
         Ok(state.started)
     }
@@ -275,6 +281,17 @@ impl Replica {
     /// Resets the connections of the process to another server that the fault of this number applies to.
     pub(crate) fn reset(&self, server: usize, fault: u64, connections: Selection) {
         self.state().send(&ReplicaCommand::Reset { server, fault, connections });
+    }
+
+    /// Has the process draw everything random again, with the salt of `branch`, and those that are started later. A frozen process reads it
+    /// when it is resumed.
+    pub(crate) fn pass(&self, branch: Branch) {
+        let mut state = self.state();
+        if let Some(commands) = &state.commands {
+            // An error means that the process has just been killed. The next one gets it.
+            let _ = commands.send(line(&ReplicaCommand::Branch(branch)) + "\n");
+        }
+        state.branch = Some(branch);
     }
 
     fn signal(&self, signal: Signal, frozen: bool) -> io::Result<Effect> {

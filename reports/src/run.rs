@@ -4,6 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use kernel::{
     cli::{program, quoted},
+    entropy::branch::Branch,
     measure::{RunLabel, RunRows, Summary},
     run_folder::{RunInfo, RunState},
     scenario::Scenario,
@@ -47,8 +48,13 @@ impl RecordedRun {
     pub fn title(&self) -> String {
         match self.world.as_str() {
             "log" => self.scenario_name.clone(),
-            world => format!("{}, {world}, seed {}", self.scenario_name, self.seed),
+            world => format!("{}, {world}, seed {}", self.scenario_name, draws(self.seed, self.branches())),
         }
+    }
+
+    /// Returns the times from which everything random was drawn again.
+    pub fn branches(&self) -> &[Branch] {
+        self.info.as_ref().map_or(&[], |info| &info.branches)
     }
 
     /// Returns the metrics and the verdict, computed from the rows.
@@ -73,6 +79,13 @@ impl RecordedRun {
     pub fn replay(&self) -> Option<String> {
         let known = matches!(self.world.as_str(), "sim" | "real") && self.scenario.is_some();
         let file = self.place.join("scenario.toml");
-        known.then(|| format!("{} {} --seed {}", program(&self.world), quoted(&file.to_string_lossy()), self.seed))
+        let branches: String = self.branches().iter().map(|branch| format!(" --branch {branch}")).collect();
+        let file = quoted(&file.to_string_lossy());
+        known.then(|| format!("{} {file} --seed {}{branches}", program(&self.world), self.seed))
     }
+}
+
+/// Returns what everything random is drawn from in words: the seed, and the branches if there are any.
+pub(crate) fn draws(seed: u64, branches: &[Branch]) -> String {
+    branches.iter().fold(seed.to_string(), |text, branch| format!("{text}, branch {branch}"))
 }

@@ -8,6 +8,10 @@ use std::{
     fmt,
     marker::PhantomData,
     str::FromStr,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -103,14 +107,44 @@ thread_local! {
     static BRANCHES: RefCell<Vec<Branch>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Returns what the seed is combined with at this time of the run of this thread.
-pub(super) fn current_salt() -> u64 {
-    SALT.get()
+/// The branches of the one run that this process plays in real time, on all of its threads, in the order of time.
+static OF_PROCESS: OnceLock<Vec<Branch>> = OnceLock::new();
+
+/// What the seed is combined with in every stream of such a process; 0 changes nothing.
+static SALT_OF_PROCESS: AtomicU64 = AtomicU64::new(0);
+
+/// Begins the run of a process that plays one run in real time. What is drawn ahead for a time of the run is drawn by these branches; other
+/// draws are as before until [`pass_in_process`]. Only the first call has an effect.
+///
+/// A thread that simulates a run, with [`Branching`], has the branches of its run alone, if there are any.
+pub fn begin_in_process(branches: &[Branch]) {
+    let _ = OF_PROCESS.set(sorted(branches));
 }
 
-/// Returns what the seed is combined with at time `at` of the run of this thread.
+/// Notes that the run of this process has come to `branch`: from now on everything is drawn with its salt.
+pub fn pass_in_process(branch: Branch) {
+    SALT_OF_PROCESS.store(branch.mixed(), Ordering::Relaxed);
+}
+
+/// Returns the branches in the order of time. Of several at one time the last one counts.
+pub fn sorted(branches: &[Branch]) -> Vec<Branch> {
+    let mut branches = branches.to_vec();
+    branches.sort_by_key(|branch| branch.at);
+    branches
+}
+
+/// Returns what the seed is combined with at this time of the run of this thread, or of this process.
+pub(super) fn current_salt() -> u64 {
+    match SALT.get() {
+        0 => SALT_OF_PROCESS.load(Ordering::Relaxed),
+        salt => salt,
+    }
+}
+
+/// Returns what the seed is combined with at time `at` of the run of this thread, or of this process.
 pub(super) fn salt_at(at: Instant) -> u64 {
-    BRANCHES.with_borrow(|branches| last(branches, at).map_or(0, Branch::mixed))
+    let of_thread = BRANCHES.with_borrow(|branches| last(branches, at));
+    of_thread.or_else(|| last(OF_PROCESS.get()?, at)).map_or(0, Branch::mixed)
 }
 
 /// Returns the last of `branches` by `at`.
@@ -125,9 +159,7 @@ pub struct Branching(PhantomData<*const ()>);
 impl Branching {
     /// Begins a run with these branches at its start.
     pub fn begin(branches: &[Branch]) -> Self {
-        let mut branches = branches.to_vec();
-        // Stable, so that of several at one time the last one counts.
-        branches.sort_by_key(|branch| branch.at);
+        let branches = sorted(branches);
         SALT.set(0);
         set_next(&branches, 0);
         BRANCHES.set(branches);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::Shape;
 use crate::settings::{limits, table_macro::table, value::BitRateOrUnlimited};
 
 table! {
@@ -14,5 +15,13 @@ table! {
         jitter: Duration = Duration::ZERO, limits::WAIT, &["\"0ms\"", "\"1ms\"", "\"20ms\""];
         /// Bits per second; 0 is unlimited.
         bandwidth: Option<u64> as BitRateOrUnlimited = None, (), &["\"200kbit\"", "\"10mbit\""];
+    }
+}
+
+impl Network {
+    /// Returns the shape of a link without faults.
+    pub fn shape(&self) -> Shape {
+        let Self { latency, jitter, bandwidth } = *self;
+        Shape { latency, jitter, bandwidth, ..Shape::default() }
     }
 }

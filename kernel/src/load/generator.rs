@@ -1,5 +1,7 @@
 //! The load generator.
 
+mod changing;
+
 use std::{
     sync::{
         Arc, Mutex,
@@ -9,12 +11,13 @@ use std::{
 };
 
 use futures_util::future::{Either, select};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use super::{Schedule, User};
 use crate::{
     client::{self, Client},
     entropy::Entropy,
+    load::settings::Load,
     planted::planted,
     record::{Event, Name, Recorder, RequestRow},
     status::Outcome,
@@ -72,7 +75,7 @@ pub struct LoadGenerator {
     /// What is asked for.
     pub requests: Arc<dyn Requests>,
     /// Rate, kind of arrivals, the largest number of requests in flight, users and stages.
-    pub settings: crate::load::settings::Load,
+    pub settings: Load,
     /// Length of the schedule. The last request is intended before this time.
     pub duration: Duration,
 }
@@ -85,28 +88,47 @@ impl LoadGenerator {
     ///
     /// Returns the first mistake of the load, which cancels the client.
     pub async fn run(self) -> Result<(), LoadError> {
+        self.offer(None).await
+    }
+
+    /// Does as [`run`](Self::run) does, with the load of `loads`, which may change meanwhile: each has to be as the one before up to the time
+    /// at which it is sent. The load ends at its `duration`, even if nothing is due any more, as a change may come until then.
+    ///
+    /// # Errors
+    ///
+    /// Returns the first mistake of the load, which cancels the client.
+    pub async fn run_changing(self, loads: watch::Receiver<Load>) -> Result<(), LoadError> {
+        self.offer(Some(loads)).await
+    }
+
+    async fn offer(self, loads: Option<watch::Receiver<Load>>) -> Result<(), LoadError> {
         let max_in_flight = self.settings.max_in_flight;
         let max_in_flight = planted!(Bug::CallTooMany, max_in_flight + 1, else max_in_flight);
         let in_flight = Arc::new(Semaphore::new(max_in_flight));
         let (busy, mut idle) = mpsc::channel::<()>(1);
         let users = User::all(&self.settings, self.duration, self.entropy);
-        let schedule = Schedule::new(&self.settings, self.duration, self.entropy);
+        let mut schedule = Schedule::new(&self.settings, self.duration, self.entropy);
         let running = Arc::new(Running { load: self, next_id: AtomicU64::new(0), mistake: Mutex::default() });
+        let mut changes = loads.map(|loads| running.follow(loads, users.len(), &busy));
         for (number, user) in (0..).zip(users) {
-            let calls = running.clone().play_user(number, user, busy.clone());
-            running.load.world.spawn(Box::pin(calls));
-        }
-        for intended in schedule {
-            if running.is_cancelled_before(intended).await {
-                break;
+            match &changes {
+                None => running.load.world.spawn(Box::pin(running.clone().play_user(number, user, busy.clone()))),
+                Some(changes) => changes.play_user(number, user),
             }
+        }
+        loop {
+            let next = match &mut changes {
+                None => running.next_arrival(&mut schedule).await,
+                Some(changes) => changes.next_arrival(&mut schedule).await,
+            };
+            let Some(intended) = next else { break };
             let request = running.request(intended, None);
             match in_flight.clone().try_acquire_owned() {
                 Ok(permit) => running.send(request, permit, busy.clone()),
                 Err(_) => running.load.recorder.request(request.dropped()),
             }
         }
-        drop(busy);
+        drop((busy, changes));
         // Every call in flight holds a sender, so the channel closes when the last one has ended.
         let _ = idle.recv().await;
         lock(&running.mistake).take().map_or(Ok(()), Err)
@@ -134,6 +156,12 @@ impl Running {
             due = user.next(done);
         }
         drop(busy);
+    }
+
+    /// Waits for the next arrival; `None` if there is no other, or the client is cancelled.
+    async fn next_arrival(&self, schedule: &mut Schedule) -> Option<Instant> {
+        let intended = schedule.next()?;
+        (!self.is_cancelled_before(intended).await).then_some(intended)
     }
 
     /// Waits until `intended`. Returns true if the client is cancelled before.

@@ -20,6 +20,7 @@ use crate::{
 /// let arrivals: Vec<_> = schedule.map(Instant::as_micros).collect();
 /// assert_eq!(arrivals, [0, 250_000, 500_000, 750_000]);
 /// ```
+#[derive(Clone)]
 pub struct Schedule {
     rate: Profile,
     end: Duration,
@@ -49,6 +50,17 @@ impl Schedule {
             count: 0,
             passed: 0.0,
             elapsed: 0.0,
+        }
+    }
+
+    /// Continues with the rate of `load`, which is the same as before up to the time of the last arrival.
+    #[cfg(any(feature = "service", test))]
+    pub(crate) fn follow(&mut self, load: &Load) {
+        self.rate = load.rate_profile();
+        // A change that was heard of late has been in force when the last arrivals were drawn.
+        let segments = self.rate.segments();
+        while segments.get(self.segment).is_some_and(|segment| segment.end() <= self.elapsed) {
+            self.segment += 1;
         }
     }
 
@@ -187,6 +199,47 @@ mod tests {
         let ended = Load { stage: vec![stage(1, 0.0, Shape::Step)], ..Load::at(9.0) };
         for kind in [Arrivals::Constant, Arrivals::Poisson] {
             assert_eq!(arrivals_of(&Load { arrivals: kind, ..ended.clone() }, 60, 1), []);
+        }
+    }
+
+    /// Returns the load at 20 per second, with `rate` from 3 s on.
+    fn changed(arrivals: Arrivals, rate: f64) -> Load {
+        Load { arrivals, stage: vec![stage(3, 20.0, Shape::Step), stage(1, rate, Shape::Step)], ..Load::at(20.0) }
+    }
+
+    #[test]
+    fn a_schedule_that_follows_another_rate_is_that_of_the_changed_load() {
+        for kind in [Arrivals::Constant, Arrivals::Poisson] {
+            for rate in [0.0, 5.0, 60.0] {
+                let load = Load { arrivals: kind, ..Load::at(20.0) };
+                let mut schedule = Schedule::new(&load, Duration::from_secs(9), Entropy::new(1));
+                let at = Instant::START + Duration::from_secs(3);
+                let mut arrivals = Vec::new();
+                loop {
+                    let before = schedule.clone();
+                    let Some(next) = schedule.next().filter(|next| *next < at) else {
+                        schedule = before;
+                        break;
+                    };
+                    arrivals.push(next);
+                }
+                schedule.follow(&changed(kind, rate));
+                arrivals.extend(schedule);
+                assert_eq!(arrivals, arrivals_of(&changed(kind, rate), 9, 1), "{kind:?} {rate}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_change_that_is_heard_of_late_is_followed_from_its_time_on() {
+        for kind in [Arrivals::Constant, Arrivals::Poisson] {
+            let load = Load { arrivals: kind, ..Load::at(20.0) };
+            let mut schedule = Schedule::new(&load, Duration::from_secs(9), Entropy::new(1));
+            schedule.by_ref().take(80).for_each(drop);
+            schedule.follow(&changed(kind, 60.0));
+            let rest: Vec<_> = schedule.collect();
+            let since = Instant::START + Duration::from_secs(3);
+            assert!(rest[0] >= since && rest.is_sorted() && rest.len() > 200, "{kind:?}: {} arrivals", rest.len());
         }
     }
 

@@ -43,9 +43,25 @@ impl User {
 
     /// Returns when the call after one that ended at `done` is due; `None` if the user makes no other.
     pub(crate) fn next(&mut self, done: Instant) -> Option<Instant> {
-        let due = done + self.think(done);
-        let stay = self.stays.iter().find(|(_, end)| due < *end)?;
-        Some(due.max(stay.0))
+        let ready = self.ready(done);
+        self.due(ready)
+    }
+
+    /// Returns when the user has thought, after a call that ended at `done`.
+    pub(crate) fn ready(&mut self, done: Instant) -> Instant {
+        done + self.think(done)
+    }
+
+    /// Returns when the next call is due of a user who is ready for it; `None` if the user makes no other.
+    pub(crate) fn due(&self, ready: Instant) -> Option<Instant> {
+        let stay = self.stays.iter().find(|(_, end)| ready < *end)?;
+        Some(ready.max(stay.0))
+    }
+
+    /// Continues as the user at index `number` of another load, in a run of this duration.
+    #[cfg(any(feature = "service", test))]
+    pub(crate) fn follow(&mut self, load: &Load, number: u64, duration: Duration) {
+        self.stays = stays(&load.user_profile(), number, duration);
     }
 
     /// Draws how long the user thinks after a call that ended at `done`.

@@ -224,8 +224,15 @@ fn record(scenario: &Scenario, seed: u64, place: &Path) -> Result<(Records, f64)
     let mut folder = RunFolder::prepare(place, Earlier::Replace).map_err(RehearsalError::from)?;
     let logs = folder.logs().map_err(RehearsalError::from)?;
     let info = RunInfo::new("real", seed);
-    let plan =
-        Plan { scenario: scenario.clone(), seed, logs, view: View::Nothing, measures_computing: true, detect: None };
+    let plan = Plan {
+        scenario: scenario.clone(),
+        seed,
+        branches: Vec::new(),
+        logs,
+        view: View::Nothing,
+        measures_computing: true,
+        detect: None,
+    };
     let before = processor_us();
     let played = play(&plan, &mut folder, &info)?;
     let processor_us = processor_us() - before;

@@ -87,6 +87,7 @@ fn run_real(run: &CampaignRun<'_>) -> Result<(), Failure> {
     let plan = Plan {
         scenario: run.scenario.clone(),
         seed: run.seed,
+        branches: Vec::new(),
         logs,
         view: View::Nothing,
         measures_computing: false,

@@ -8,7 +8,7 @@ use std::{
 
 use kernel::{
     link::{Link, LinkEffect, LinkShape, Selection},
-    scenario::{ChangeTarget, Scenario},
+    scenario::{ChangeTarget, Network, Scenario},
     server::{Injection, Injector, Tuning},
     sync::lock,
 };
@@ -36,6 +36,8 @@ pub(super) struct ActiveFaults {
 
 #[derive(Default)]
 struct FaultState {
+    /// The network of a proxy's link, beside its faults.
+    network: Network,
     /// Faults by kind and by the connection that holds them; `None` for faults that stay.
     faults: BTreeMap<(String, Option<u64>), NumberedFault>,
     /// Number of connections accepted so far.
@@ -76,18 +78,36 @@ impl ActiveFaults {
         self.link.server()
     }
 
-    /// Gives a setting of the server another value, and describes the change. Fails with the reason.
-    pub(super) fn set(&self, setting: &str, to: &str) -> Result<String, String> {
-        let injector = self.injector.as_ref().ok_or("it is a proxy, which has no settings")?;
+    /// Gives settings of the server, or of a proxy's link, other values, unless they are only to be checked, and describes the changes. Fails
+    /// with the reason if one of them is refused; then none changes.
+    pub(super) fn set(&self, settings: &[(String, String)], only_check: bool) -> Result<Vec<String>, String> {
+        let mut state = lock(&self.state);
         let mut scenario = Scenario::parse("the server", SERVER, &[]).map_err(|error| error.to_string())?;
-        let tuning = injector.tuning().ok_or("it has yet to serve")?;
-        tuning.write_to(&mut scenario.servers);
-        let (after, change) = scenario.with_setting(setting, to)?;
-        if change.target() != ChangeTarget::Servers {
-            return Err(format!("`{setting}` is no setting of a server"));
+        scenario.network = state.network;
+        if let Some(injector) = &self.injector {
+            injector.tuning().ok_or("it has yet to serve")?.write_to(&mut scenario.servers);
         }
-        injector.tune(Tuning::new(&after.servers));
-        Ok(change.description())
+        let mut changes = Vec::new();
+        for (setting, to) in settings {
+            let (after, change) = scenario.with_setting(setting, to)?;
+            match (change.target(), &self.injector) {
+                (ChangeTarget::Servers, Some(_)) | (ChangeTarget::Network, None) => {}
+                (_, Some(_)) => return Err(format!("`{setting}` is no setting of a server")),
+                (_, None) => return Err(format!("`{setting}` is no setting of a proxy, which has those of [network]")),
+            }
+            changes.push(change.description());
+            scenario = after;
+        }
+        if only_check {
+            return Ok(changes);
+        }
+        if let Some(injector) = &self.injector {
+            injector.tune(Tuning::new(&scenario.servers));
+        } else {
+            state.network = scenario.network;
+            self.apply(&state);
+        }
+        Ok(changes)
     }
 
     /// Number of a new connection, which can hold faults.
@@ -195,19 +215,24 @@ impl ActiveFaults {
     fn change<T>(&self, change: impl FnOnce(&mut FaultState) -> T) -> T {
         let mut state = lock(&self.state);
         let changed = change(&mut state);
-        let mut shape = LinkShape::default();
+        self.apply(&state);
+        changed
+    }
+
+    /// Applies the combination of the network and all faults to the link and the server. The caller holds the lock: without it, the earlier
+    /// of two concurrent changes could be applied last.
+    fn apply(&self, state: &FaultState) {
+        let mut shape = LinkShape::from(state.network.shape());
         let mut injection = Injection::default();
         for NumberedFault { number, fault } in state.faults.values() {
             shape.add(*number, fault.effect);
             injection = injection.and(&fault.injection);
         }
-        self.export(&state, None);
-        // Still under the lock: without it, the earlier of two concurrent changes could be applied last.
+        self.export(state, None);
         self.link.set_shape(shape);
         if let Some(injector) = &self.injector {
             injector.set(injection);
         }
-        changed
     }
 }
 

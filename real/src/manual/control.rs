@@ -51,6 +51,9 @@ const MESSAGE_BYTES_MAX: usize = 256 * 1024;
 /// Largest text of a fault and largest name of its kind, in bytes.
 const TEXT_BYTES_MAX: usize = 256;
 
+/// Most settings of one request.
+const SETTINGS_MAX: usize = 64;
+
 /// Most faults that are active at once, of all kinds and holders.
 const FAULTS_MAX: usize = 256;
 
@@ -82,12 +85,12 @@ pub(crate) enum ControlRequest {
     },
     /// Ends all faults.
     Heal,
-    /// Gives a setting of the server another value.
+    /// Gives settings of the server, or of the link of the proxy, other values: all of them, or none if one is refused.
     Set {
-        /// The key, as `--set` takes it.
-        setting: String,
-        /// The value, as TOML.
-        to: String,
+        /// The keys, as `--set` takes them, with their values as TOML.
+        settings: Vec<(String, String)>,
+        /// Nothing changes: the response says what would.
+        only_check: bool,
     },
 }
 
@@ -95,7 +98,7 @@ pub(crate) enum ControlRequest {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ControlResponse {
-    /// The request was carried out. `before` describes the faults that were active before it.
+    /// The request was carried out. `before` describes the faults that were active before it, or the changes of settings.
     Done { before: Vec<String> },
     /// The request cannot be carried out, for this reason.
     Refused { reason: String },
@@ -110,7 +113,10 @@ impl ControlRequest {
             Self::Reset { connections } if !are_some(connections) => {
                 return Err("`share` is beyond its bounds".to_owned());
             }
-            Self::Set { setting, to } if setting.len().max(to.len()) > TEXT_BYTES_MAX => {
+            Self::Set { settings, .. } if settings.len() > SETTINGS_MAX => {
+                return Err(format!("more than {SETTINGS_MAX} settings"));
+            }
+            Self::Set { settings, .. } if settings.iter().any(|(key, to)| key.len().max(to.len()) > TEXT_BYTES_MAX) => {
                 return Err("the setting is too long".to_owned());
             }
             Self::Reset { .. } | Self::Heal | Self::Set { .. } => return Ok(()),
@@ -248,10 +254,12 @@ impl ControlSocket {
                 log_line(format!("{server}: heal"));
                 self.faults.clear()
             }
-            ControlRequest::Set { setting, to } => match self.faults.set(&setting, &to) {
-                Ok(change) => {
-                    log_line(format!("{server}: {change}"));
-                    vec![change]
+            ControlRequest::Set { settings, only_check } => match self.faults.set(&settings, only_check) {
+                Ok(changes) => {
+                    if !only_check {
+                        changes.iter().for_each(|change| log_line(format!("{server}: {change}")));
+                    }
+                    changes
                 }
                 Err(reason) => return ControlResponse::Refused { reason },
             },
@@ -455,6 +463,11 @@ mod tests {
                 ),
                 r#"{"reset":{"connections":{"open_at_start":false,"share":0}}}"#.to_owned(),
                 with("/inject/injection/slow", (-1).into()),
+                serde_json::json!({ "set": { "settings": vec![("a", "1"); SETTINGS_MAX + 1], "only_check": true } })
+                    .to_string(),
+                serde_json::json!({ "set": { "settings": [["a", "1".repeat(TEXT_BYTES_MAX + 1)]], "only_check": true } })
+                    .to_string(),
+                serde_json::json!({ "set": { "settings": [["servers.queue", "1"]], "only_check": false } }).to_string(),
             ];
             let mut control = ControlClient::connect(&world, &socket).await.unwrap();
             for request in refused {

@@ -195,10 +195,10 @@ async fn offer(
     let epoch_ns = machine_ns();
     let world = Host::new(Clock::since(epoch_ns), timer).with_servers(addresses).with_tls(tls).shared();
     let store = store.map(|store| store.access(&world, entropy));
-    let caller = Caller::new(scenario.clone(), entropy, world.clone(), (&names, store));
+    let caller = Caller::new(scenario.clone(), entropy, world.clone(), (&names, store)).changed_by_hand();
     let cancelled = Notify::new();
     let mut faults = InjectedFaults::begin(servers, epoch_ns, feed.clone())?;
-    let mut changes = ChangedSettings::begin(scenario)?;
+    let mut changes = ChangedSettings::begin(scenario, epoch_ns, feed.clone())?;
     let offering = async {
         let offered = pin!(caller.offer(asked, feed, cancelled.notified()));
         let watching = join(faults.watch(&world), changes.watch(&caller, &world));
@@ -208,6 +208,7 @@ async fn offer(
         };
         // What happened since the last look.
         faults.look();
+        changes.look(&caller, world.now());
         ended.map_err(Failure::run_failed)
     };
     let mut load = pin!(offering);

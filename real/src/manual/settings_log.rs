@@ -1,4 +1,5 @@
-//! The file from which running loads learn of settings that `real set` changes, in the folder of the registry.
+//! The file from which running loads learn of settings that `real set` changes, in the folder of the registry: theirs, to change them, and
+//! those of servers and proxies, which have changed already, for the record.
 
 use std::{
     fs::{self, File},
@@ -22,15 +23,33 @@ const BYTES_MAX: u64 = 1024 * 1024;
 pub(super) struct SettingEntry {
     /// The time, in nanoseconds since the machine started.
     pub(super) at_ns: u64,
-    /// The key, as `--set` takes it.
-    pub(super) setting: String,
-    /// The value, as TOML.
-    pub(super) to: String,
+    /// What the loads learn.
+    pub(super) news: SettingNews,
+}
+
+/// What loads learn of a setting.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum SettingNews {
+    /// Every load changes this setting.
+    Change {
+        /// The key, as `--set` takes it.
+        setting: String,
+        /// The value, as TOML.
+        to: String,
+    },
+    /// Servers or proxies have changed a setting.
+    Changed {
+        /// Their ids.
+        targets: Vec<String>,
+        /// The change in words.
+        description: String,
+    },
 }
 
 /// Adds a line to the file in `folder`.
-pub(super) fn add(folder: &Path, setting: &str, to: &str) -> io::Result<()> {
-    let entry = SettingEntry { at_ns: machine_ns(), setting: setting.to_owned(), to: to.to_owned() };
+pub(super) fn add(folder: &Path, news: SettingNews) -> io::Result<()> {
+    let entry = SettingEntry { at_ns: machine_ns(), news };
     let line = serde_json::to_string(&entry).expect("plain data is always written") + "\n";
     let path = folder.join(FILE);
     let is_full = fs::metadata(&path).is_ok_and(|found| found.len() >= BYTES_MAX);
@@ -81,20 +100,24 @@ impl SettingsLogReader {
 mod tests {
     use super::*;
 
+    fn change(setting: &str) -> SettingNews {
+        SettingNews::Change { setting: setting.to_owned(), to: "1".to_owned() }
+    }
+
     #[test]
     fn a_reader_gets_the_whole_lines_that_were_added_since() {
         let folder = tempfile::tempdir().unwrap();
-        add(folder.path(), "load.rate", "1").unwrap();
+        add(folder.path(), change("load.rate")).unwrap();
         let mut reader = SettingsLogReader::from_now_on(folder.path());
         assert_eq!(reader.read(), []);
-        add(folder.path(), "client.deadline", "\"1s\"").unwrap();
-        add(folder.path(), "client.retry.max_attempts", "1").unwrap();
+        let changed = SettingNews::Changed { targets: vec!["server-0".to_owned()], description: "it".to_owned() };
+        let added = [change("client.retry.max_attempts"), changed];
+        added.clone().into_iter().for_each(|news| add(folder.path(), news).unwrap());
         let path = folder.path().join(FILE);
         let mut file = File::options().append(true).open(path).unwrap();
         file.write_all(b"{}\n{\"at_ns\"").unwrap();
-        let read: Vec<_> = reader.read().into_iter().map(|entry| (entry.setting, entry.to)).collect();
-        let expected = [("client.deadline", "\"1s\""), ("client.retry.max_attempts", "1")];
-        assert_eq!(read, expected.map(|(setting, to)| (setting.to_owned(), to.to_owned())));
+        let read: Vec<_> = reader.read().into_iter().map(|entry| entry.news).collect();
+        assert_eq!(read, added);
         assert_eq!(reader.read(), []);
     }
 }

@@ -9,7 +9,15 @@ use std::{
 
 use clap::Args;
 use futures_util::future::{Either, select};
-use kernel::{entropy::Entropy, scenario::Scenario};
+use kernel::{
+    entropy::{
+        Entropy,
+        branch::{self, Branch},
+    },
+    scenario::Scenario,
+    time::Instant,
+    world::SharedWorld,
+};
 use tokio::{
     runtime::Runtime,
     sync::{
@@ -86,11 +94,12 @@ async fn offer_load(
     mut orders: UnboundedReceiver<Result<LoadCommand, RoleError>>,
     reports: &Arc<ToOrchestrator>,
 ) -> Result<(), RoleError> {
-    let LoadCommand::Prepare { scenario, seed, mut servers, tls, store } = next(&mut orders).await? else {
+    let LoadCommand::Prepare { scenario, seed, branches, mut servers, tls, store } = next(&mut orders).await? else {
         return Err(RoleError::Order("the first order is to prepare".to_owned()));
     };
     let scenario = Scenario::parse("scenario", &scenario, &[]).map_err(|error| RoleError::Order(error.to_string()))?;
     let entropy = Entropy::new(seed);
+    branch::begin_in_process(&branches);
     let asked = Asked::prepare(&scenario, entropy).map_err(|error| RoleError::Order(error.to_string()))?;
     let tls = tls.map(|tls| tls.client()).transpose();
     let tls = tls.map_err(|error| RoleError::Order(format!("the certificates of this process: {error}")))?;
@@ -106,6 +115,7 @@ async fn offer_load(
     let world = Host::new(Clock::since(epoch_ns), timer).with_servers(servers).with_tls(tls).shared();
     log_resumes(&world).map_err(RoleError::system("cannot listen to signals"))?;
     info!(epoch_ns, "load begins");
+    pass_branches(&world, branches);
     let store = store.map(|store| store.access(&world, entropy));
     let caller = Caller::new(scenario, entropy, world.clone(), (&names, store));
     let cancelled = Notify::new();
@@ -120,6 +130,18 @@ async fn offer_load(
         Either::Right((failed, _)) => return Err(failed),
     }
     Ok(())
+}
+
+/// Passes the branches of the run, each at its time, as a task of `world`.
+fn pass_branches(world: &SharedWorld, branches: Vec<Branch>) {
+    let clock = world.clone();
+    world.spawn(Box::pin(async move {
+        for branch in branch::sorted(&branches) {
+            clock.sleep_until(Instant::START + branch.at).await;
+            info!(%branch, "everything random is drawn again");
+            branch::pass_in_process(branch);
+        }
+    }));
 }
 
 async fn next(orders: &mut UnboundedReceiver<Result<LoadCommand, RoleError>>) -> Result<LoadCommand, RoleError> {

@@ -12,7 +12,7 @@ use std::{
 use clap::Args;
 use kernel::{
     app::{App, Callee, Process},
-    entropy::Entropy,
+    entropy::{Entropy, branch},
     link::Link,
     record::Recorder,
     scenario::{Load, Scenario, Workload},
@@ -312,6 +312,10 @@ fn obey(injector: &Injector, links: &Links) {
                 }
                 None => error!(server, "there is no link to the server"),
             },
+            Ok(ReplicaCommand::Branch(branch)) => {
+                info!(%branch, "everything random is drawn again");
+                branch::pass_in_process(branch);
+            }
             Ok(ReplicaCommand::Tune(tuning)) => {
                 info!(?tuning, "settings change");
                 injector.tune(tuning);

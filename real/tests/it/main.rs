@@ -1,5 +1,7 @@
 //! The crate's integration tests, one binary.
 
+mod alarms;
+mod branches;
 mod child;
 mod clean_up;
 mod command;
@@ -17,6 +19,7 @@ mod messages;
 mod metrics;
 mod mishap;
 mod parity;
+mod settings;
 mod store;
 mod ties;
 mod tls;

@@ -41,12 +41,12 @@ fn text(address: SocketAddr) -> String {
 }
 
 /// Returns the value of the series that begins a line, if there is such a line.
-fn value(text: &str, series: &str) -> Option<f64> {
+pub(crate) fn value(text: &str, series: &str) -> Option<f64> {
     text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
 }
 
 /// Waits until a series has a value that `is_right`, and returns all values.
-fn wait(address: SocketAddr, series: &str, is_right: impl Fn(f64) -> bool) -> String {
+pub(crate) fn wait(address: SocketAddr, series: &str, is_right: impl Fn(f64) -> bool) -> String {
     for _ in 0..600 {
         let text = text(address);
         if value(&text, series).is_some_and(&is_right) {

@@ -31,13 +31,18 @@ fn scenario(scenario: &ScenarioComparison) -> Value {
 
 fn side(side: &ComparisonSide) -> Value {
     let runs = side.members.iter().map(|member| {
-        json!({
+        let mut run = json!({
             "run": member.place,
             "world": member.world,
             "seed": member.seed,
             "pass": member.summary.pass,
             "trusted": member.summary.trusted,
-        })
+        });
+        // As in `run.json`, most runs have none.
+        if !member.branches.is_empty() {
+            run["branches"] = json!(member.branches);
+        }
+        run
     });
     json!({ "name": side.name, "runs": runs.collect::<Vec<_>>() })
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use kernel::{
+    entropy::branch::Branch,
     measure::{Extent, Summary},
     record::RequestRow,
     status::Outcome,
@@ -34,6 +35,8 @@ pub struct Member {
     pub world: String,
     /// The seed; 0 for a log.
     pub seed: u64,
+    /// The times from which everything random was drawn again.
+    pub branches: Vec<Branch>,
     /// The metrics and the verdict.
     pub summary: Summary,
     /// The text of `scenario.toml`.
@@ -93,6 +96,7 @@ impl Member {
             place: run.place,
             world: run.world,
             seed: run.seed,
+            branches: run.info.map_or_else(Vec::new, |info| info.branches),
             scenario_text: run.scenario_text,
             summary,
             latencies,

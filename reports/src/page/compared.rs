@@ -8,6 +8,7 @@ use super::{document, notes, plots, table};
 use crate::{
     compare::{Comparison, ScenarioComparison, SeriesPair, SidePair},
     figure::Figure,
+    run::draws,
     text::{
         answer::answer,
         compared::{distance_cells, metric_rows, share},
@@ -42,7 +43,7 @@ fn sides(scenario: &ScenarioComparison) -> Markup {
             rows.push(vec![
                 side.name.clone(),
                 if index == 0 { "reference" } else { "compared" }.to_owned(),
-                member.seed.to_string(),
+                draws(member.seed, &member.branches),
                 member.summary.verdict().word().to_owned(),
                 member.place.visible().to_string(),
             ]);

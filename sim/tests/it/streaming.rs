@@ -102,7 +102,7 @@ fn a_reply_that_fails_is_answered_with_the_messages_that_have_come() {
     let partial =
         ["client.fallback.kind=partial", "client.fallback.status_codes=[\"DATA_LOSS\", \"DEADLINE_EXCEEDED\"]"];
     let (broken, _) = numbers::app(Reply { messages: 3, ending: Ending::Fails, ..TEN });
-    let records = play(&broken.load(read), SCENARIO, &partial);
+    let records = play(&broken.clone().load(read), SCENARIO, &partial);
     assert_eq!(first(&records), ("DEGRADED", 3, 1));
     assert_eq!((records.requests[0].answer, &records.requests[0].server), (Some(Answer::Partial), &None));
     assert_eq!(events(&records, Event::Fallback)[0].cause.as_deref(), Some("partial"));

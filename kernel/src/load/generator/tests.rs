@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     client::settings::{Client as Settings, Retry},
     fuzzing::network::{CALLS_BEGIN, Service, answering, hanging, plain},
-    load::settings::Load,
+    load::settings::{Load, Shape, Stage},
     record::Records,
     server::ReplicaSettings,
     status::Code,
@@ -17,6 +17,16 @@ use crate::{
 /// Generates load for a second from [`CALLS_BEGIN`] on, cancels it then if asked, and returns the requests and the time of its
 /// end in milliseconds.
 fn generate(load: Load, replica: ReplicaSettings, cancelled_at: Option<u64>) -> (Service, Vec<RequestRow>, u64) {
+    generate_changing(load, replica, cancelled_at, None)
+}
+
+/// Does the same, with another load that is sent at a time in milliseconds, if there is one.
+fn generate_changing(
+    load: Load,
+    replica: ReplicaSettings,
+    cancelled_at: Option<u64>,
+    change: Option<(u64, Load)>,
+) -> (Service, Vec<RequestRow>, u64) {
     let service = Service::new(1);
     service.serve(0, replica, Instant::NEVER);
     let settings = Settings { retry: Retry { max_attempts: 1, ..Retry::default() }, ..plain() };
@@ -28,7 +38,7 @@ fn generate(load: Load, replica: ReplicaSettings, cancelled_at: Option<u64>) -> 
         recorder: service.recorder(),
         client: client.clone(),
         requests: Arc::new(WorkloadRequests::new(inputs, Entropy::new(1), Oracle::learning())),
-        settings: load,
+        settings: load.clone(),
         duration: CALLS_BEGIN,
     };
     let world = service.world.clone();
@@ -39,8 +49,22 @@ fn generate(load: Load, replica: ReplicaSettings, cancelled_at: Option<u64>) -> 
             client.cancel();
         }));
     }
+    let loads = change.map(|(at, changed)| {
+        let (sender, loads) = watch::channel(load);
+        let operator = world.clone();
+        service.world.spawn(Box::pin(async move {
+            operator.sleep_until(Instant::START + Duration::from_millis(at)).await;
+            sender.send(changed).unwrap();
+            operator.sleep_until(Instant::NEVER).await;
+            drop(sender);
+        }));
+        loads
+    });
     let end = service.network.run(async move {
-        generator.run().await.unwrap();
+        match loads {
+            None => generator.run().await.unwrap(),
+            Some(loads) => generator.run_changing(loads).await.unwrap(),
+        }
         world.now().as_nanos() / 1_000_000
     });
     let records: &Mutex<Records> = &service.records;
@@ -140,4 +164,39 @@ fn a_cancelled_client_ends_the_schedule_and_the_calls_in_flight() {
     assert_eq!(rows.len(), 3);
     assert!(rows.iter().all(|row| row.status == Outcome::Status(Code::Cancelled) && row.done_us == Some(250_000)));
     assert_eq!(end, 250);
+}
+
+/// Returns the load with another one from 450 ms on, when nothing is due.
+fn from_450(load: &Load, then: &Load) -> Load {
+    let stage = |load: &Load| Stage {
+        duration: Duration::from_millis(450),
+        rate: Some(load.rate),
+        users: load.users,
+        shape: Shape::Step,
+    };
+    Load { stage: vec![stage(load), stage(then)], ..load.clone() }
+}
+
+#[test]
+fn a_load_that_changes_while_it_is_offered_is_that_which_changes_by_a_stage() {
+    let rates = [(10.0, 40.0), (10.0, 0.0), (0.0, 10.0)].map(|(from, to)| (Load::at(from), Load::at(to)));
+    let of_users = [(2, 5), (5, 2), (0, 3), (3, 0)].map(|(from, to)| (users(from), users(to)));
+    for (load, then) in rates.into_iter().chain(of_users) {
+        let changed = from_450(&load, &then);
+        let (_, expected, _) = generate(changed.clone(), answering(20), None);
+        let (_, rows, end) = generate_changing(load.clone(), answering(20), None, Some((450, changed)));
+        assert_eq!(rows, expected, "{load:?} to {then:?}");
+        assert!(end >= 1_000, "a change may come until the end");
+    }
+}
+
+#[test]
+fn a_load_that_may_change_is_the_same_if_it_does_not() {
+    for load in [Load::at(10.0), users(3)] {
+        let (_, expected, _) = generate(load.clone(), answering(20), None);
+        let (_, rows, _) = generate_changing(load.clone(), answering(20), None, Some((5_000, load)));
+        assert_eq!(rows, expected);
+    }
+    let (_, rows, end) = generate_changing(Load::at(10.0), hanging(), Some(250), Some((5_000, Load::at(10.0))));
+    assert_eq!((rows.len(), end), (3, 250), "a cancelled client ends it");
 }
