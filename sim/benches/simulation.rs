@@ -27,17 +27,19 @@ use kernel::{
     run_folder::{Earlier, RunFolder, RunInfo},
     scenario::Scenario,
 };
-use rounds::{compare, fastest, medians_of_turns};
+use rounds::{compare, difference_of_turns, fastest, medians_of_turns};
 use sim::{CompletedRun, Plan, run};
 
 /// Policies that adapt, each by itself, as two adaptive limits exclude each other.
-const ADAPTIVE: [&[&str]; 7] = [
+const ADAPTIVE: [&[&str]; 9] = [
     &["client.adaptive_throttling.multiplier=2"],
     &["client.adaptive_concurrency={ initial_limit = 1000, max_limit = 1000 }"],
     &["client.adaptive_concurrency={ algorithm = \"aimd\", initial_limit = 1000, max_limit = 1000 }"],
     &["client.adaptive_timeout={ min = \"5s\" }"],
     &["client.hedging.hedging_delay=5s", "client.adaptive_hedging={ min = \"5s\" }"],
     &["client.retry_budget.deposit=success"],
+    &["servers.adaptive_queue={ newest_first = false }"],
+    &["servers.adaptive_queue={ drop_late = false }"],
     &["servers.adaptive_queue=on"],
 ];
 
@@ -138,19 +140,30 @@ fn policies() {
     println!("  and of that by the cache's answers     {cache:8.1} %\n");
 }
 
-/// Measures what each policy that adapts adds to a call. They decide nothing here, and note everything.
+/// Measures what each policy that adapts adds to a call. They decide nothing here, and note everything: a run with the policy and one without it
+/// take turns, and have the same calls and attempts.
 fn adaptive() {
-    const REQUESTS: u64 = 5_000;
-    const TURNS: usize = 100;
-    let calls = ["duration=\"50s\"", "load.rate=100", "workload.sizes=[\"8x8\"]"];
-    println!("what an adaptive policy adds to a call");
-    for settings in ADAPTIVE {
-        // A policy may need another one, which is in both.
+    const REQUESTS: u64 = 1_000;
+    const TURNS: usize = 250;
+    // Without a service time, as calls that wait, fail or are tried again would have the policies decide.
+    let calls = ["duration=\"10s\"", "load.rate=100", "workload.sizes=[\"8x8\"]", "servers.service_time_min=\"0ms\""];
+    println!("what an adaptive policy adds to a call, with a 95 % interval");
+    // A policy may need another one, which is in both. The first row compares equal runs.
+    let each = ADAPTIVE.iter().map(|settings| {
         let (policy, others) = settings.split_last().expect("each has a policy");
+        (*policy, others, *settings)
+    });
+    for (policy, others, settings) in [("none", &[][..], &[][..])].into_iter().chain(each) {
         let [none, one] = [others, settings].map(|policies| plan("baseline.toml", &[&calls[..], policies].concat()));
+        for plan in [&none, &one] {
+            let records = run_now(plan).records;
+            assert!(records.requests.iter().all(|row| row.status.is_success()), "{policy}");
+            assert_eq!([records.requests.len(), records.attempts.len()], [REQUESTS as usize; 2], "{policy}");
+        }
         let [mut none, mut one] = [&none, &one].map(|plan| move || drop(run_now(plan)));
-        let [added] = medians_of_turns(TURNS, [&mut none, &mut one], |[none, one]| [one - none]);
-        println!("  {policy:76} {:6.2} µs", micros_each(added, REQUESTS));
+        let (added, [low, high]) = difference_of_turns(TURNS, [&mut none, &mut one]);
+        let [added, low, high] = [added, low, high].map(|seconds| micros_each(seconds, REQUESTS));
+        println!("  {policy:76} {added:6.2} µs  ({low:.2} to {high:.2})");
     }
     println!();
 }

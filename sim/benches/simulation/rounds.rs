@@ -19,22 +19,38 @@ pub(crate) fn compare(rounds: usize, mut ours: impl FnMut(), mut baseline: impl 
 /// rounds do not.
 pub(crate) fn medians_of_turns<const RUNS: usize, const FIGURES: usize>(
     turns: usize,
-    mut runs: [&mut dyn FnMut(); RUNS],
+    runs: [&mut dyn FnMut(); RUNS],
     figures: impl Fn([f64; RUNS]) -> [f64; FIGURES],
 ) -> [f64; FIGURES] {
-    let mut figures_of_turns = Vec::with_capacity(turns);
-    for turn in 0..turns {
-        let mut seconds = [0.0; RUNS];
-        for run in order(RUNS, turn) {
-            seconds[run] = processor_time_of(&mut runs[run]).as_secs_f64();
-        }
-        figures_of_turns.push(figures(seconds));
-    }
+    let figures_of_turns: Vec<_> = seconds_of_turns(turns, runs).into_iter().map(figures).collect();
     std::array::from_fn(|figure| {
         let mut values: Vec<_> = figures_of_turns.iter().map(|figures| figures[figure]).collect();
         values.sort_unstable_by(f64::total_cmp);
         values[values.len() / 2]
     })
+}
+
+/// Returns the median over `turns` turns of the processor time in seconds that the second of `runs` takes more than the first one, and its 95 %
+/// interval, which is that of the ranks of a median: it assumes nothing of how the differences vary.
+pub(crate) fn difference_of_turns(turns: usize, runs: [&mut dyn FnMut(); 2]) -> (f64, [f64; 2]) {
+    let mut differences: Vec<_> = seconds_of_turns(turns, runs).into_iter().map(|[one, other]| other - one).collect();
+    differences.sort_unstable_by(f64::total_cmp);
+    let spread = (0.98 * (turns as f64).sqrt()).ceil() as usize;
+    let middle = turns / 2;
+    let at = |rank: usize| differences[rank.min(turns - 1)];
+    (at(middle), [at(middle.saturating_sub(spread)), at(middle + spread)])
+}
+
+/// Returns the processor time in seconds of each of `runs`, in each of `turns` turns.
+fn seconds_of_turns<const RUNS: usize>(turns: usize, mut runs: [&mut dyn FnMut(); RUNS]) -> Vec<[f64; RUNS]> {
+    let each = |turn| {
+        let mut seconds = [0.0; RUNS];
+        for run in order(RUNS, turn) {
+            seconds[run] = processor_time_of(&mut runs[run]).as_secs_f64();
+        }
+        seconds
+    };
+    (0..turns).map(each).collect()
 }
 
 /// Returns the processor time that this process takes for `work`.
