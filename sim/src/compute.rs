@@ -30,7 +30,7 @@ impl Compute {
     ///
     /// Returns the name of the calibration if that has no time for it.
     pub(crate) fn service_time(&self, cost: Cost<'_>) -> Result<Duration, &str> {
-        if let Some(time) = self.calibration.handshake_time(cost.what, &mut self.draw(cost)) {
+        if let Some(time) = self.handshake_time(cost) {
             return Ok(time);
         }
         let time = self.calibration.service_time(cost.what, cost.units, &mut self.draw(cost));
@@ -43,11 +43,19 @@ impl Compute {
     ///
     /// Returns the errors of [`service_time`](Self::service_time).
     pub(crate) fn service_piece(&self, cost: Cost<'_>) -> Result<Piece, &str> {
-        if let Some(time) = self.calibration.handshake_time(cost.what, &mut self.draw(cost)) {
+        if let Some(time) = self.handshake_time(cost) {
             return Ok(Piece { warm: time, cold: time });
         }
         let piece = self.calibration.service_piece(cost.what, cost.units, &mut self.draw(cost));
         piece.ok_or(&self.calibration.name)
+    }
+
+    /// Draws the time of a handshake; `None` if it is none, which draws nothing.
+    fn handshake_time(&self, cost: Cost<'_>) -> Option<Duration> {
+        if !is_handshake(cost.what) {
+            return None;
+        }
+        self.calibration.handshake_time(cost.what, &mut self.draw(cost))
     }
 
     fn draw(&self, cost: Cost<'_>) -> RandomStream {
@@ -56,7 +64,7 @@ impl Compute {
         // The first computation of an attempt has the name that it had when there was only one.
         let numbers = if cost.nth == 0 { &numbers[..2] } else { &numbers };
         // Handshakes have numbers of their own, which are not those of requests.
-        if let CLIENT_HANDSHAKE | SERVER_HANDSHAKE = cost.what {
+        if is_handshake(cost.what) {
             return self.entropy.stream_of(cost.what, numbers);
         }
         self.entropy.stream_of("compute.service_time", numbers)
@@ -64,7 +72,7 @@ impl Compute {
 
     /// Returns whether the calibration has a time for `what`.
     pub(crate) fn knows(&self, what: &str) -> bool {
-        matches!(what, CLIENT_HANDSHAKE | SERVER_HANDSHAKE) || self.calibration.knows(what)
+        is_handshake(what) || self.calibration.knows(what)
     }
 
     /// Draws how long the `start`-th process of `server` takes until it listens.
@@ -72,4 +80,8 @@ impl Compute {
         let mut rng = self.entropy.stream_of("process.exec_to_listen", &[server as u64, start]);
         self.calibration.process.exec_to_listen_us.sample(&mut rng)
     }
+}
+
+fn is_handshake(what: &str) -> bool {
+    matches!(what, CLIENT_HANDSHAKE | SERVER_HANDSHAKE)
 }
