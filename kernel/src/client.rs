@@ -69,7 +69,7 @@ use connection::{Connection, Ready};
 use health::Health;
 use health_check::Checks;
 use inner::InnerCall;
-use live::Live;
+use live::{Changeable, Present};
 
 pub use channel::Channel;
 pub(crate) use channel::{LoadCall, Progress};
@@ -97,7 +97,7 @@ struct Shared {
     all_ejected: AllEjected,
     balancer: Mutex<Box<dyn Balancer>>,
     /// The settings that can change, as they are now; `settings` has those of the start.
-    live: Mutex<Arc<Live>>,
+    live: Changeable,
     chain: Chain,
     /// The cache, if it is on.
     answers: Option<Cached>,
@@ -214,7 +214,7 @@ impl Client {
             settings.policies.outlier_detection.as_ref().map_or(AllEjected::AskAnyway, |it| it.all_ejected);
         let shared = Arc::new(Shared {
             balancer: Mutex::new(balancer::build(settings.load_balancing, links.len())),
-            live: Mutex::new(Live::new(&settings)),
+            live: Changeable::new(&settings),
             chain,
             answers: settings.policies.cache.as_ref().map(|cache| Cached::new(cache, store, &world, &recorder)),
             world,
@@ -320,8 +320,8 @@ impl Shared {
     }
 
     /// Returns the settings that can change, as they are now.
-    fn live(&self) -> Arc<Live> {
-        lock(&self.live).clone()
+    fn live(&self) -> Present<'_> {
+        self.live.now()
     }
 
     /// Returns whether an attempt could be sent or would fail now.

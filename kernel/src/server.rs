@@ -79,7 +79,7 @@ pub(crate) use deadline::parse as parse_timeout;
 pub use injector::{InjectedErrors, Injection, Injector};
 pub(crate) use meter::record_computing;
 pub(crate) use occupancy::{Occupancy, Served};
-pub(crate) use reply::reply;
+pub(crate) use reply::{encoded_reply, reply};
 pub use settings::{AdaptiveQueue, Admission};
 pub use tuning::Tuning;
 

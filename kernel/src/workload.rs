@@ -16,6 +16,7 @@ mod results;
 #[cfg(feature = "service")]
 pub mod rpc;
 #[cfg(feature = "service")]
+mod server;
 mod service;
 pub mod settings;
 pub mod size;

@@ -64,6 +64,8 @@ struct Timers {
     /// The machines that are not yet idle at this instant. `None` if the instant is dirty, that is, any machine may have
     /// something to do: then none may move the clock by itself until the driver has moved it.
     busy: Option<Vec<MachineId>>,
+    /// Empty, with the room that the wakers of one deadline took.
+    due: Vec<Waker>,
     /// The wakers to wake when a machine may move the clock, by machine.
     watchers: Vec<Option<Waker>>,
 }
@@ -192,7 +194,7 @@ impl Clock {
         self.now.store(deadline.as_nanos(), Ordering::Relaxed);
         virtual_time::set(deadline);
         interpose::pass_branches(deadline);
-        let mut due = Vec::new();
+        let mut due = std::mem::take(&mut timers.due);
         if planted!(Canary::TimerTies) {
             timers.sort_ties_by_address(deadline);
         }
@@ -212,7 +214,8 @@ impl Clock {
         }
         // A waker may drop a task, and with it a timer, whose drop takes the lock.
         drop(timers);
-        due.into_iter().for_each(Waker::wake);
+        due.drain(..).for_each(Waker::wake);
+        self.timers().due = due;
         true
     }
 

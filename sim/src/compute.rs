@@ -35,7 +35,7 @@ impl Compute {
     ///
     /// Returns the name of the calibration if that has no time for it.
     pub(crate) fn service_time(&self, cost: Cost<'_>) -> Result<Duration, &str> {
-        if let Some(time) = self.calibration.handshake_time(cost.what, &mut self.draw(cost)) {
+        if let Some(time) = self.handshake_time(cost) {
             return Ok(time);
         }
         if let Some(time) = self.default_time(cost.what) {
@@ -51,7 +51,7 @@ impl Compute {
     ///
     /// Returns the errors of [`service_time`](Self::service_time).
     pub(crate) fn service_piece(&self, cost: Cost<'_>) -> Result<Piece, &str> {
-        if let Some(time) = self.calibration.handshake_time(cost.what, &mut self.draw(cost)) {
+        if let Some(time) = self.handshake_time(cost) {
             return Ok(Piece { warm: time, cold: time });
         }
         if let Some(time) = self.default_time(cost.what) {
@@ -66,13 +66,21 @@ impl Compute {
         (what == store::COMMAND && !self.calibration.knows(what)).then_some(STORE_COMMAND)
     }
 
+    /// Draws the time of a handshake; `None` if it is none, which draws nothing.
+    fn handshake_time(&self, cost: Cost<'_>) -> Option<Duration> {
+        if !is_handshake(cost.what) {
+            return None;
+        }
+        self.calibration.handshake_time(cost.what, &mut self.draw(cost))
+    }
+
     fn draw(&self, cost: Cost<'_>) -> RandomStream {
         let AttemptId { call, number } = cost.attempt;
         // The first computation of an attempt has the name that it had when there was only one.
         let more = [u64::from(number), u64::from(cost.nth)];
         let numbers = &call.numbers(if cost.nth == 0 { &more[..1] } else { &more });
         // Handshakes have numbers of their own, which are not those of requests.
-        if let CLIENT_HANDSHAKE | SERVER_HANDSHAKE | store::COMMAND = cost.what {
+        if is_handshake(cost.what) || cost.what == store::COMMAND {
             return self.entropy.stream_of(cost.what, numbers);
         }
         self.entropy.stream_of("compute.service_time", numbers)
@@ -80,7 +88,7 @@ impl Compute {
 
     /// Returns whether the calibration has a time for `what`.
     pub(crate) fn knows(&self, what: &str) -> bool {
-        matches!(what, CLIENT_HANDSHAKE | SERVER_HANDSHAKE | store::COMMAND) || self.calibration.knows(what)
+        is_handshake(what) || what == store::COMMAND || self.calibration.knows(what)
     }
 
     /// Draws how long the `start`-th process of `server` takes until it listens.
@@ -88,4 +96,8 @@ impl Compute {
         let mut rng = self.entropy.stream_of("process.exec_to_listen", &[server as u64, start]);
         self.calibration.process.exec_to_listen_us.sample(&mut rng)
     }
+}
+
+fn is_handshake(what: &str) -> bool {
+    matches!(what, CLIENT_HANDSHAKE | SERVER_HANDSHAKE)
 }

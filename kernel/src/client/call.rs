@@ -1,5 +1,6 @@
 //! A call: answered from the cache, by attempts until one succeeds, or by a fallback.
 
+mod attempt_error;
 mod stream;
 
 use std::{
@@ -9,6 +10,7 @@ use std::{
 
 use futures_util::future::{Either, select};
 
+pub(super) use self::attempt_error::AttemptError;
 use self::stream::Received;
 use super::{
     NotPicked, Request, Response, Shared,
@@ -92,65 +94,6 @@ struct UnseenAttempt {
 pub(super) struct Answered {
     pub(super) reply: Reply,
     pub(super) server: usize,
-}
-
-/// The reason why an attempt did not succeed.
-pub(super) enum AttemptError {
-    /// A policy rejected it, and it was not sent.
-    Rejected(Rejection),
-    /// There was no server to send it to.
-    NotPicked(Rejection),
-    /// It was sent to `server` and failed.
-    Failed { failure: Failure, server: usize },
-    /// The wait before the next attempt would outlast the deadline, which has passed now.
-    DeadlinePassed,
-}
-
-impl AttemptError {
-    pub(super) fn code(&self) -> Code {
-        match self {
-            Self::Rejected(rejection) | Self::NotPicked(rejection) => rejection.code,
-            Self::DeadlinePassed => Code::DeadlineExceeded,
-            Self::Failed { failure, .. } => failure.code,
-        }
-    }
-
-    /// Returns what went wrong, for people.
-    fn cause(&self) -> String {
-        match self {
-            Self::Rejected(rejection) | Self::NotPicked(rejection) => rejection.cause.to_owned(),
-            Self::DeadlinePassed => Cause::CallDeadline.to_string(),
-            Self::Failed { failure, .. } => failure.cause.to_string(),
-        }
-    }
-
-    /// Returns the server's request about the next attempt, if it makes one.
-    pub(super) fn pushback(&self) -> Option<Pushback> {
-        match self {
-            Self::Failed { failure, .. } => failure.pushback,
-            _ => None,
-        }
-    }
-
-    /// Returns whether no attempt may follow, whatever the retry policy says. A rejection by a policy ends the call: another
-    /// attempt would only add to the load that the policy limits.
-    pub(super) fn is_final(&self) -> bool {
-        match self {
-            Self::Rejected(_) | Self::DeadlinePassed => true,
-            Self::NotPicked(_) => false,
-            Self::Failed { failure, .. } => {
-                failure.cause == Cause::Cancelled || failure.pushback == Some(Pushback::Never)
-            }
-        }
-    }
-
-    /// Returns the server that answered with this error, if one did.
-    fn answered_by(&self) -> Option<usize> {
-        match self {
-            Self::Failed { failure, server } if failure.is_answer() => Some(*server),
-            _ => None,
-        }
-    }
 }
 
 /// An attempt that is about to be sent.

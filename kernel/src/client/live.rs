@@ -1,6 +1,13 @@
 //! The settings of calls and attempts that can change while the client is used.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    ops::Deref,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use super::{Client, retry::RetryPolicy, settings, timeouts::Timeouts};
 use crate::{
@@ -21,8 +28,8 @@ pub(super) struct Live {
 }
 
 impl Live {
-    pub(super) fn new(settings: &settings::Client) -> Arc<Self> {
-        Arc::new(Self {
+    fn new(settings: &settings::Client) -> Self {
+        Self {
             deadline: settings.deadline,
             attempt_timeout: settings.attempt_timeout,
             // The timeout of an attempt that starts with its call, as most do.
@@ -30,7 +37,53 @@ impl Live {
             retry: RetryPolicy::new(settings.retry.clone()),
             hedging: settings.policies.hedging.clone(),
             fallback: settings.policies.fallback.clone(),
-        })
+        }
+    }
+}
+
+/// The settings as they are now. Most clients are never given others, so that a decision takes neither a lock nor a reference count before
+/// the first change.
+#[derive(Debug)]
+pub(super) struct Changeable {
+    first: Live,
+    has_changed: AtomicBool,
+    /// The settings of the last change.
+    changed: Mutex<Option<Arc<Live>>>,
+}
+
+impl Changeable {
+    pub(super) fn new(settings: &settings::Client) -> Self {
+        Self { first: Live::new(settings), has_changed: AtomicBool::new(false), changed: Mutex::default() }
+    }
+
+    /// Returns the settings of this moment.
+    pub(super) fn now(&self) -> Present<'_> {
+        if !self.has_changed.load(Ordering::Acquire) {
+            return Present::First(&self.first);
+        }
+        lock(&self.changed).clone().map_or(Present::First(&self.first), Present::Changed)
+    }
+
+    fn change(&self, settings: &settings::Client) {
+        *lock(&self.changed) = Some(Arc::new(Live::new(settings)));
+        self.has_changed.store(true, Ordering::Release);
+    }
+}
+
+/// The settings of one moment.
+pub(super) enum Present<'a> {
+    First(&'a Live),
+    Changed(Arc<Live>),
+}
+
+impl Deref for Present<'_> {
+    type Target = Live;
+
+    fn deref(&self) -> &Live {
+        match self {
+            Self::First(live) => live,
+            Self::Changed(live) => live,
+        }
     }
 }
 
@@ -38,7 +91,7 @@ impl Client {
     /// Goes on with `settings`, of which those count that can change in a run (see [`changeable`](crate::scenario::changeable)). What is
     /// under way keeps what it began with, and the policies keep their states.
     pub fn change(&self, settings: &settings::Client) {
-        *lock(&self.shared.live) = Live::new(settings);
+        self.shared.live.change(settings);
         self.shared.chain.change(settings, self.shared.world.now());
     }
 }

@@ -50,10 +50,7 @@ impl Message {
     ///
     /// Panics if `path` is no path of a URI.
     pub fn new(path: &'static str, message: &impl prost::Message) -> Self {
-        let length = message.encoded_len();
-        let mut body = start_of_body(length, length);
-        message.encode(&mut body).expect("a buffer grows as far as it has to");
-        let body = body.freeze();
+        let body = body_of(message);
         Self::encoded(path, body.clone(), Bytes::new(), [0; 4], body)
     }
 
@@ -221,6 +218,14 @@ fn start_of_body(length: usize, room: usize) -> BytesMut {
     body
 }
 
+/// Returns `message` with its header.
+fn body_of(message: &impl prost::Message) -> Bytes {
+    let length = message.encoded_len();
+    let mut body = start_of_body(length, length);
+    message.encode(&mut body).expect("a buffer grows as far as it has to");
+    body.freeze()
+}
+
 /// A whole reply to a unary call, whose status is OK. Its clones share the bytes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reply {
@@ -234,10 +239,9 @@ impl Reply {
         Self::ok(Bytes::from_static(&[0; MESSAGE_HEADER_BYTES]))
     }
 
-    /// Returns a reply with `message`, for tests.
-    #[cfg(test)]
+    /// Returns a reply with `message`.
     pub(crate) fn of_message(message: &impl prost::Message) -> Self {
-        Self::ok(Message::new("/", message).body)
+        Self::ok(body_of(message))
     }
 
     fn ok(body: Bytes) -> Self {
@@ -295,6 +299,13 @@ impl Reply {
             pieces.end_with(trailers);
         }
         is_whole.then_some(Self { headers, pieces })
+    }
+
+    /// Returns the reply as a generated server answers with it.
+    pub(crate) fn into_answer(self) -> Response<Body> {
+        let mut response = self.into_response();
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        response
     }
 
     /// Returns the reply as a generated client takes it.

@@ -10,7 +10,10 @@
 
 use std::{
     fmt,
-    sync::{Mutex, MutexGuard, Weak},
+    sync::{
+        Mutex, MutexGuard, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -86,6 +89,8 @@ pub struct Injector {
     injection: Mutex<Injection>,
     /// True if the process was asked to end.
     draining: watch::Sender<bool>,
+    /// True once the settings have changed: most replicas keep theirs, and read them without a lock.
+    is_tuned: AtomicBool,
     /// The settings since they have changed.
     tuning: Mutex<Option<Tuning>>,
     tuned: Notify,
@@ -106,6 +111,7 @@ impl Injector {
             entropy,
             injection: Mutex::default(),
             draining: watch::Sender::new(false),
+            is_tuned: AtomicBool::new(false),
             tuning: Mutex::default(),
             tuned: Notify::new(),
             follower: Mutex::default(),
@@ -115,6 +121,7 @@ impl Injector {
     /// Gives the replica other settings from now on, this process and those after it. It may start tasks of the replica's world.
     pub fn tune(&self, tuning: Tuning) {
         *lock(&self.tuning) = Some(tuning);
+        self.is_tuned.store(true, Ordering::Release);
         self.tuned.notify_waiters();
         let follower = lock(&self.follower).as_ref().and_then(Weak::upgrade);
         follower.iter().for_each(|follower| follower.on_tuned());
@@ -127,7 +134,7 @@ impl Injector {
 
     /// Returns the settings, if they have changed.
     pub fn tuning(&self) -> Option<Tuning> {
-        lock(&self.tuning).clone()
+        self.is_tuned.load(Ordering::Acquire).then(|| lock(&self.tuning).clone()).flatten()
     }
 
     /// Returns a future that completes at the next change of the settings. It sees every change from its creation on.

@@ -26,6 +26,12 @@ pub(crate) fn reply<T>(message: T, payload_bytes: usize) -> Response<T> {
     response
 }
 
+/// Returns `response`, whose message is encoded, as one whose payload has `payload_bytes` bytes.
+pub(crate) fn encoded_reply<T>(mut response: http::Response<T>, payload_bytes: usize) -> http::Response<T> {
+    response.extensions_mut().insert(ReplyBytes(REPLY_BYTES + payload_bytes));
+    response
+}
+
 /// The body of a reply. With limits on peers, it holds its memory until the last byte has been written to the socket.
 pub(super) struct Replied {
     body: Noted,
@@ -92,7 +98,33 @@ impl AsRef<[u8]> for Held {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+    use tonic::body::Body;
+
     use super::*;
+    use crate::{
+        grpc::{Message, Reply, collect},
+        proto::health::{
+            HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus, health_server::HealthServer,
+        },
+        server::health::HealthService,
+    };
+
+    #[test]
+    fn an_encoded_reply_is_as_that_of_a_generated_server() {
+        let asked = Message::new("/grpc.health.v1.Health/Check", &HealthCheckRequest::default());
+        let origin = http::Uri::from_static("http://rehearsal");
+        let asked = asked.request(origin, http::HeaderValue::from_static("1S"), 0);
+        let mut generated = HealthServer::new(HealthService::serving(std::iter::empty()));
+        let Ok(generated) = tower_service::Service::call(&mut generated, asked).now_or_never().unwrap();
+        let message = HealthCheckResponse { status: ServingStatus::Serving.into() };
+        let encoded = encoded_reply(Reply::of_message(&message).into_answer(), 0);
+        let parts = |response: http::Response<Body>| {
+            let (head, body) = response.into_parts();
+            (head.status, head.version, head.headers, collect(body).now_or_never().unwrap().unwrap())
+        };
+        assert_eq!(parts(encoded), parts(generated));
+    }
 
     #[test]
     fn a_reply_holds_its_payload_and_a_constant() {

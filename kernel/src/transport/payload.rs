@@ -41,8 +41,11 @@ impl Payloads {
 
     /// Notes `data`, if it is large and the stream keeps chunks.
     fn note(&self, data: &Bytes) {
+        if data.len() < LARGE {
+            return;
+        }
         let mut state = self.state();
-        if state.wanted && data.len() >= LARGE {
+        if state.wanted {
             // Pieces without another owner were dropped by HTTP/2, or were written in small slices.
             state.pieces.retain(|piece| !piece.is_unique());
             state.pieces.push(data.clone());
@@ -199,14 +202,17 @@ impl Buf for Two {
 pub(crate) struct Io<S> {
     stream: TokioIo<S>,
     payloads: Payloads,
+    /// True if the stream kept chunks when it was last asked, as in `payloads`.
+    keeps_chunks: bool,
 }
 
 impl<S: Stream> Io<S> {
     /// Wraps `stream`.
     pub(crate) fn new(stream: S) -> Self {
         let payloads = Payloads::default();
-        payloads.set_wanted(stream.keeps_chunks());
-        Self { stream: TokioIo::new(stream), payloads }
+        let keeps_chunks = stream.keeps_chunks();
+        payloads.set_wanted(keeps_chunks);
+        Self { stream: TokioIo::new(stream), payloads, keeps_chunks }
     }
 
     /// Returns the pieces of this connection, to note bodies with.
@@ -232,9 +238,12 @@ impl<S: Stream> Write for Io<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let Self { stream, payloads } = &mut *self;
+        let Self { stream, payloads, keeps_chunks: kept_chunks } = &mut *self;
         let keeps_chunks = stream.inner().keeps_chunks();
-        payloads.set_wanted(keeps_chunks);
+        // The pieces are locked only if something changes: most writes are small ones.
+        if std::mem::replace(kept_chunks, keeps_chunks) != keeps_chunks {
+            payloads.set_wanted(keeps_chunks);
+        }
         let large = bufs.iter().position(|buf| keeps_chunks && buf.len() >= LARGE);
         let noted = large.and_then(|large| payloads.find(&bufs[large]).map(|chunk| (large, chunk)));
         match noted {

@@ -19,7 +19,8 @@ use crate::{
 /// The method whose reply is an image in tiles.
 pub(super) const PROCESS_IMAGES: &str = "/rehearsal.v1.Rehearsal/ProcessImages";
 
-const PROCESS_IMAGE: &str = "/rehearsal.v1.Rehearsal/ProcessImage";
+/// The method whose reply is a whole image.
+pub(super) const PROCESS_IMAGE: &str = "/rehearsal.v1.Rehearsal/ProcessImage";
 const SEARCH_GRAPH: &str = "/rehearsal.v1.Rehearsal/SearchGraph";
 const GET_DATA: &str = "/rehearsal.v1.Rehearsal/GetData";
 

@@ -13,6 +13,7 @@ use super::{
     dfs::{GraphSpec, Search},
     pictures::Picture,
     rpc,
+    server::Server,
     tiles::{self, Bands},
 };
 use crate::{
@@ -20,11 +21,10 @@ use crate::{
     proto::rehearsal::{
         GetDataReply, GetDataRequest, GetMetricsReply, GetMetricsRequest, HealthCheckReply, HealthCheckRequest, Image,
         ProcessImageReply, ProcessImageRequest, ProcessImagesRequest, SearchGraphReply, SearchGraphRequest, ServedBy,
-        Tile,
-        rehearsal_server::{Rehearsal, RehearsalServer},
+        Tile, rehearsal_server::Rehearsal,
     },
     record::AttemptId,
-    server::{MESSAGE_BYTES_MAX, Occupancy, Process, ReplicaSettings, Served, reply},
+    server::{Occupancy, Process, ReplicaSettings, Served, reply},
     time::Instant,
     world::{Cost, Payer, compute},
 };
@@ -43,15 +43,14 @@ pub fn services(
         let workloads = Workloads::new(backend, &kinds, process.entropy);
         let workloads = Arc::new(workloads);
         let service = Service { process: process.clone(), listening_since: process.world.now(), workloads, results };
-        let server = RehearsalServer::new(service)
-            .max_decoding_message_size(MESSAGE_BYTES_MAX)
-            .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        Services::default().with_built_in(server, UNQUEUED).streaming(rpc::PROCESS_IMAGES, Shape::ServerStreaming)
+        Services::default()
+            .with_built_in(Server::new(service), UNQUEUED)
+            .streaming(rpc::PROCESS_IMAGES, Shape::ServerStreaming)
     }
 }
 
 /// The Rehearsal service of one process.
-struct Service {
+pub(super) struct Service {
     process: Process,
     listening_since: Instant,
     workloads: Arc<Workloads>,
@@ -94,6 +93,27 @@ impl Service {
         };
         Ok((output, served_by))
     }
+
+    /// Processes a whole image by the worker that is occupied.
+    pub(super) async fn image(
+        &self,
+        occupancy: &Occupancy,
+        request: ProcessImageRequest,
+    ) -> Result<ProcessImageReply, Status> {
+        let Some(Image { width, height, pixels }) = request.image else {
+            return Err(refuse(occupancy, "the request holds no image"));
+        };
+        let input = Input::Image(Picture { width, height, pixels });
+        let (output, served_by) = self.process(occupancy, input).await?;
+        let Output::Image(pixels) = output else { return Err(mismatched_output()) };
+        let image = Image { width, height, pixels };
+        Ok(ProcessImageReply { image: Some(image), served_by: Some(served_by) })
+    }
+}
+
+/// Returns the number of pixels in `reply`, one byte each.
+pub(super) fn payload_bytes(reply: &ProcessImageReply) -> usize {
+    reply.image.as_ref().map_or(0, |image| image.pixels.len())
 }
 
 /// The tiles of one image, by the worker that is occupied.
@@ -140,7 +160,7 @@ impl Tiles {
 }
 
 /// Returns the worker that a request occupies.
-fn occupancy(extensions: &Extensions) -> Result<Occupancy, Status> {
+pub(super) fn occupancy(extensions: &Extensions) -> Result<Occupancy, Status> {
     extensions.get::<Occupancy>().cloned().ok_or_else(|| Status::internal("no worker is occupied"))
 }
 
@@ -157,16 +177,9 @@ impl Rehearsal for Service {
         request: Request<ProcessImageRequest>,
     ) -> Result<Response<ProcessImageReply>, Status> {
         let occupancy = occupancy(request.extensions())?;
-        let Some(image) = request.into_inner().image else {
-            return Err(refuse(&occupancy, "the request holds no image"));
-        };
-        let Image { width, height, pixels } = image;
-        let input = Input::Image(Picture { width, height, pixels });
-        let (output, served_by) = self.process(&occupancy, input).await?;
-        let bytes = output.byte_count();
-        let Output::Image(pixels) = output else { return Err(mismatched_output()) };
-        let image = Image { width, height, pixels };
-        Ok(reply(ProcessImageReply { image: Some(image), served_by: Some(served_by) }, bytes))
+        let reply_with_image = self.image(&occupancy, request.into_inner()).await?;
+        let bytes = payload_bytes(&reply_with_image);
+        Ok(reply(reply_with_image, bytes))
     }
 
     type ProcessImagesStream = Pin<Box<dyn Stream<Item = Result<Tile, Status>> + Send>>;
