@@ -174,6 +174,10 @@ pub fn settings(scenario: &Scenario, seed: u64) -> Vec<String> {
     breaker.separately(&BREAKER_SETTINGS);
     let mut health = Draw { rng: Entropy::new(seed).stream("scenario.swarm.health"), ..breaker };
     health.separately(&HEALTH_SETTINGS);
+    // Faults of its link may need the store of a file, so that its cache stays as it is.
+    if scenario.store().is_some() {
+        health.settings.retain(|set| !sets(set, "client.cache"));
+    }
     health.settings
 }
 
