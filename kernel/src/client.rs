@@ -179,8 +179,8 @@ impl Client {
         (links, store): (&[Arc<Link>], Option<StoreAccess>),
     ) -> Self {
         let changes = Changes::default();
-        let names = links.iter().map(|link| link.server().to_owned()).collect();
-        let health = Health::new(recorder.clone(), names, &settings, changes.clone());
+        let names = || links.iter().map(|link| link.server().to_owned()).collect::<Vec<_>>();
+        let health = Health::new(recorder.clone(), names(), &settings, changes.clone());
         let ready = Ready::new(changes.clone());
         let mut servers = Vec::new();
         for (index, link) in links.iter().enumerate() {
@@ -200,12 +200,11 @@ impl Client {
                 ),
             });
         }
-        let names = links.iter().map(|link| link.server().to_owned()).collect();
         let context = PolicyContext {
             world: &world,
             entropy,
             recorder: &recorder,
-            servers: names,
+            servers: names().into(),
             client: &settings,
             changes: &changes,
         };

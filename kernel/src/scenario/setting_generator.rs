@@ -178,6 +178,10 @@ pub fn settings(scenario: &Scenario, seed: u64) -> Vec<String> {
     if scenario.has_services() {
         health.settings.retain(|set| !set.starts_with("servers."));
     }
+    // Faults of its link may need the store of a file, so that its cache stays as it is.
+    if scenario.store().is_some() {
+        health.settings.retain(|set| !sets(set, "client.cache"));
+    }
     health.settings
 }
 

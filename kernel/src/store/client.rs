@@ -126,7 +126,7 @@ impl Store {
         Self { world, recorder, access, settings, state: Mutex::default() }
     }
 
-    /// Looks up the answer to `key` for `request`, until `deadline` at the latest; `None` without one, and if the store is away.
+    /// Looks up the answer to `key` for `request`, whose call ends at `deadline`; `None` without one, and if the store is away.
     pub(crate) async fn look_up(&self, key: &CacheKey, request: u64, deadline: Instant) -> Option<Found> {
         let name = entry::key(&self.access.prefix, key);
         let value = self.ask(resp::command(&[b"GET", name.as_bytes()]), request, deadline).await?;
@@ -190,7 +190,7 @@ impl Store {
         self.state().renewals.remove(&entry::key(&self.access.prefix, key));
     }
 
-    /// Sends a command and waits for its answer, until `deadline` at the latest; `None` if there is none, or if it is an error.
+    /// Sends a command for a call that ends at `deadline`, and waits for its answer; `None` if there is none, or if it is an error.
     async fn ask(&self, command: Bytes, request: u64, deadline: Instant) -> Option<Value> {
         let now = self.world.now();
         let permit = match self.admit(now) {
@@ -201,8 +201,9 @@ impl Store {
             }
         };
         let answered = permit.connection.send(command);
-        let until = now + self.settings.timeout;
-        let cause = match timeout_at(&*self.world, until.min(deadline), answered).await {
+        // Half of the time that the call has left, so that a store that hangs leaves it the other half.
+        let until = now + self.settings.timeout.min(deadline.since(now) / 2);
+        let cause = match timeout_at(&*self.world, until, answered).await {
             Ok(Ok(Ok(Value::Error(text)))) => {
                 // It answers, so that it is not away.
                 self.answered(&permit);
@@ -216,11 +217,6 @@ impl Store {
             Ok(Ok(Err(cause))) => cause,
             // Another command has given the connection up.
             Ok(Err(_)) => "connection given up".to_owned(),
-            // That is no fault of the store: the call has no time left.
-            Err(_) if deadline < until => {
-                self.record_failure(request, "no answer before the deadline of the call");
-                return None;
-            }
             Err(_) => "no answer in time".to_owned(),
         };
         self.failed(&permit, &cause);
