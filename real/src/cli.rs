@@ -98,6 +98,7 @@ enum Command {
         &[
             "real run scenarios/crash.toml --seed 42",
             "real run scenarios/crash.toml --set client.retry.max_attempts=1 --plain",
+            "real run runs/breaker/hunt/seed3-run41.toml --seed 3 --branch 24.512s:2 --branch 31.02s:1",
         ],
         VERDICT,
     ))]
@@ -171,9 +172,9 @@ enum Command {
     ))]
     Inject(InjectArgs),
 
-    /// Gives settings of running servers or loads other values.
+    /// Gives settings of running servers, loads and links other values. All are asked before anything changes.
     #[command(after_long_help = help_sections(
-        &["real set servers.queue=16", "real set client.retry.max_attempts=1 client.attempt_timeout=200ms", "real set servers.workers=1 --servers server-0"],
+        &["real set servers.queue=16", "real set load.rate=50 client.attempt_timeout=200ms", "real set network.latency=40ms", "real set servers.workers=1 --servers server-0"],
         NO_VERDICT,
     ))]
     Set(SetArgs),

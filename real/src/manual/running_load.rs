@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trace_is_told_without_its_times() {
+    fn a_trace_is_written_without_its_times() {
         let folder = tempfile::tempdir().unwrap();
         let mut settings = scenario("rate = 5");
         settings.load.arrivals = kernel::scenario::Arrivals::Trace;

@@ -176,6 +176,6 @@ fn users_come_and_go_and_the_changes_of_a_scenario_stand_beside_those_by_hand() 
     ];
     assert_eq!(texts, expected);
     let last_user = records.requests.iter().rposition(|row| row.user.is_some()).expect("there were users");
-    let by_nobody = records.requests[last_user + 1..].iter().filter(|row| row.user.is_none()).count();
-    assert!(by_nobody >= 3, "users have gone, and {by_nobody} others came");
+    let of_open_loop = records.requests[last_user + 1..].iter().filter(|row| row.user.is_none()).count();
+    assert!(of_open_loop >= 3, "users have gone, and {of_open_loop} others came");
 }
