@@ -52,6 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         logs: folder.logs()?,
         view: View::Lines,
         measures_computing: false,
+        branches: Vec::new(),
         detect: None,
     };
     let played = real::play(&plan, &mut folder, &info)?;

@@ -52,14 +52,14 @@ impl Setting {
     fn answer_with(self, answer: &'static [u8]) -> Self {
         let world = self.service.network.host(NAME);
         self.service.world.spawn(Box::pin(async move {
-            let mut listener = world.listen().await.unwrap();
+            let mut listener = world.listen().await.expect("it listens");
             let mut open: Vec<BoxStream> = Vec::new();
             loop {
-                let mut stream = listener.accept().await.unwrap();
+                let mut stream = listener.accept().await.expect("it accepts");
                 let _ = poll_fn(|cx| stream.poll_read_chunk(cx)).await;
                 let mut bytes = Bytes::from_static(answer);
                 while !bytes.is_empty() {
-                    poll_fn(|cx| stream.poll_write_chunk(cx, &mut bytes)).await.unwrap();
+                    poll_fn(|cx| stream.poll_write_chunk(cx, &mut bytes)).await.expect("it writes");
                 }
                 open.push(stream);
             }
