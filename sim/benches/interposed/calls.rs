@@ -1,5 +1,7 @@
 //! Calls over the loopback device, of a program that may have the functions of the C library that `sim` replaces.
 
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "real calls have no World")]
+
 use std::{
     convert::Infallible,
     io::{BufRead, Write},
@@ -43,7 +45,6 @@ pub(crate) fn serve_rounds() {
 type Sender = client::SendRequest<Full<Bytes>>;
 
 /// Starts an echo server, and connects to it.
-#[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "real calls have no World")]
 async fn connect() -> Sender {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("the loopback device has free ports");
     let address = listener.local_addr().expect("it is bound");
