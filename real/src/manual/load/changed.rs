@@ -115,7 +115,7 @@ impl ChangedSettings {
             source: Name::from(OPERATOR),
             event: Event::SettingChanged,
             target,
-            cause: Some(description.into()),
+            cause: Some(description),
             fault: None,
             request: None,
             attempt: None,
