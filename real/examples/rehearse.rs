@@ -49,6 +49,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let plan = Plan {
         scenario,
         seed: info.seed,
+        branches: Vec::new(),
         logs: folder.logs()?,
         view: View::Lines,
         measures_computing: false,

@@ -52,6 +52,10 @@ struct Options {
     #[arg(long, value_name = "N")]
     count: Option<u64>,
 
+    /// Does the guided searches alone, as searches at random do not change with them.
+    #[arg(long)]
+    guided_only: bool,
+
     /// Searches for the bug of this index, in this process.
     #[arg(long, hide = true)]
     index: Option<usize>,
@@ -129,7 +133,7 @@ fn at_random(base: &Scenario, from_seed: u64) -> u64 {
 
 /// Returns the same of a guided search.
 fn guided(base: &Scenario, from_seed: u64) -> u64 {
-    let mut search = GuidedSearch::new(from_seed);
+    let mut search = GuidedSearch::new(base, from_seed);
     let mut runs = 0;
     while runs < RUNS_MAX {
         let batch: Vec<_> = (0..BATCH).map(|_| search.propose()).collect();
@@ -178,7 +182,9 @@ fn search_for(rare: &Rare, options: &Options) {
             u64::from(play(&base, &Recipe { seed, branches: Vec::new() }, false).0)
         }));
     }
-    print(on_all_cores(options.searches, |number| at_random(&base, number * SEEDS)));
+    if !options.guided_only {
+        print(on_all_cores(options.searches, |number| at_random(&base, number * SEEDS)));
+    }
     print(on_all_cores(options.searches, |number| guided(&base, number * SEEDS)));
 }
 
@@ -187,6 +193,7 @@ fn results(index: usize, options: &Options) -> Vec<Vec<u64>> {
     let mut command = Command::new(env::current_exe().expect("this program has a file"));
     command.args(["--index", &index.to_string(), "--searches", &options.searches.to_string()]);
     command.args(options.count.iter().flat_map(|count| ["--count".to_owned(), count.to_string()]));
+    command.args(options.guided_only.then_some("--guided-only"));
     let ended = command.stderr(Stdio::inherit()).output().expect("it starts");
     assert!(ended.status.success(), "the searches for bug {index} end with {}", ended.status);
     let lines = String::from_utf8(ended.stdout).expect("it prints numbers");
@@ -231,6 +238,7 @@ fn main() {
                 let interval = format!("{low:.2} to {high:.2}");
                 println!("{:66} {:>11} {:>11} {ratio:>6.2}  {interval:>12}", rare.name(), cell(random), cell(guided));
             }
+            [guided] if options.guided_only => println!("{:66} {:>11} {:>11}", rare.name(), "", cell(guided)),
             lines => println!("{:66} {} of {}", rare.name(), lines[0].iter().sum::<u64>(), lines[0].len()),
         }
     }

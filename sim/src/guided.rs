@@ -1,28 +1,41 @@
-//! Search for failures that is guided by what runs reach.
+//! Search for failures that is guided by which faults overlap, and by what runs reach.
 //!
-//! A run at random has to meet all conditions of a failure at once. A guided search meets them one by one, as fuzzers do that are guided by
-//! coverage (AFL; Antithesis's "sometimes" assertions): it keeps the runs that were in a [situation](kernel::coverage::Situation) first, and
-//! goes on from there. A child plays the run of its parent up to the virtual time of that situation, and draws everything again
-//! [from there](kernel::entropy::branch).
+//! A run at random has to meet all conditions of a failure at once, and most failures that need more than one need two or three (Kuhn, Wallace
+//! and Gallo, 2004). Faults are drawn from the seed, so which of them [overlap](overlap) is known before a run is played. A guided search draws
+//! several runs, and plays the one whose pairs and triples of faults were in the fewest runs so far: as covering arrays do, but for times.
 //!
-//! How often each choice is made:
+//! Its runs are of three kinds:
 //!
-//! * A share of [`FRESH`] of the runs have a new seed, so that the search is at most a little slower than one at random where coverage says
-//!   nothing.
-//! * The other runs go on from a kept situation. Situations that few runs were in come more often (the schedule of AFLFast: Böhme and others,
-//!   2016), and so do parents whose children were in new situations.
+//! * A share of [`PLAIN`] are those of a new seed as they are, with any distance between their faults.
+//! * A share of [`GOING_ON`] go on from what others reached, as fuzzers do that are guided by coverage (AFL; Antithesis's "sometimes"
+//!   assertions). The search keeps the runs that were in a [situation](kernel::coverage::Situation) first. A child plays the run of its parent
+//!   up to the virtual time of that situation, and draws everything again [from there](kernel::entropy::branch). Situations that few runs were in
+//!   come more often (the schedule of AFLFast: Böhme and others, 2016), and so do parents whose children were in new situations.
+//! * The others have a new seed and its first fault, and draw everything again when it begins. What begins behind a branch begins soon, so that
+//!   faults are close together.
 //!
 //! What is proposed depends on the seed of the search and on what it has learned, in the order in which it has learned it.
+
+mod overlap;
 
 use std::{collections::BTreeMap, time::Duration};
 
 use kernel::{
     coverage::{Moment, Situation},
     entropy::{Entropy, RandomStream, branch::Branch, unit},
+    scenario::Scenario,
 };
 
-/// The share of runs with a new seed.
-pub const FRESH: f64 = 0.2;
+use overlap::{Outlook, Overlaps};
+
+/// The share of runs with a new seed and nothing else.
+pub const PLAIN: f64 = 0.05;
+
+/// The share of runs that go on from what another one reached, once one has reached something.
+pub const GOING_ON: f64 = 0.2;
+
+/// Number of runs that are drawn for each of the others that is played.
+pub const DRAWN: usize = 16;
 
 /// Number of runs that are proposed before their results are learned, so that they can be played at once. It does not depend on the number of
 /// threads, so that the result does not, either.
@@ -47,12 +60,16 @@ impl Recipe {
 /// A guided search, which proposes runs and learns what they reached.
 #[derive(Debug)]
 pub struct GuidedSearch {
+    /// What the faults of a run are drawn from.
+    scenario: Scenario,
     rng: RandomStream,
     next_seed: u64,
     /// The runs that were in a situation first.
     corpus: Vec<Kept>,
     /// The situations that runs were in.
     known: BTreeMap<Situation, Known>,
+    /// The overlaps of the runs that were proposed.
+    overlaps: Overlaps,
 }
 
 /// A run that was in a situation before any other run.
@@ -85,28 +102,87 @@ pub struct Proposal {
     parent: Option<usize>,
 }
 
+impl Proposal {
+    fn of_seed(seed: u64, branches: Vec<Branch>) -> Self {
+        Self { recipe: Recipe { seed, branches }, parent: None }
+    }
+}
+
 impl GuidedSearch {
-    /// Creates a search whose new seeds begin with this one. It knows nothing yet.
-    pub fn new(from_seed: u64) -> Self {
-        let rng = Entropy::new(from_seed).stream("hunt.guided");
-        Self { rng, next_seed: from_seed, corpus: Vec::new(), known: BTreeMap::new() }
+    /// Creates a search of runs of `scenario`, whose new seeds begin with this one. It knows nothing yet.
+    pub fn new(scenario: &Scenario, from_seed: u64) -> Self {
+        Self {
+            scenario: scenario.clone(),
+            rng: Entropy::new(from_seed).stream("hunt.guided"),
+            next_seed: from_seed,
+            corpus: Vec::new(),
+            known: BTreeMap::new(),
+            overlaps: Overlaps::default(),
+        }
     }
 
     /// Returns the next run to play.
     pub fn propose(&mut self) -> Proposal {
-        let is_fresh = unit(&mut self.rng) < FRESH;
-        let chosen = if is_fresh { None } else { self.choose() };
-        let Some((parent, at_us)) = chosen else {
-            let seed = self.next_seed;
-            self.next_seed = self.next_seed.wrapping_add(1);
-            return Proposal { recipe: Recipe { seed, branches: Vec::new() }, parent: None };
+        let drawn = unit(&mut self.rng);
+        let (proposal, outlook) = if drawn < PLAIN {
+            self.outlook(Proposal::of_seed(self.next_seed, Vec::new()))
+        } else if drawn < PLAIN + GOING_ON && !self.known.is_empty() {
+            self.newest_of(Self::child)
+        } else {
+            // Without random faults there is nothing to choose: the faults of all seeds are those of the file.
+            match self.scenario.nemesis.as_ref().and_then(|_| self.first_fault()) {
+                Some(at) => self.newest_of(|search, number| search.close(at, number)),
+                None => self.outlook(Proposal::of_seed(self.next_seed, Vec::new())),
+            }
         };
-        let kept = &mut self.corpus[parent];
-        kept.children += 1;
+        self.overlaps.add(outlook);
+        match proposal.parent {
+            None => self.next_seed = self.next_seed.wrapping_add(1),
+            Some(parent) => self.corpus[parent].children += 1,
+        }
+        proposal
+    }
+
+    /// Draws runs, and returns the first of those that promise the most.
+    fn newest_of(&mut self, mut draw: impl FnMut(&mut Self, u64) -> Proposal) -> (Proposal, Outlook) {
+        let first = draw(self, 1);
+        let mut best = self.outlook(first);
+        let mut novelty = self.overlaps.novelty(&best.1);
+        for number in 2..=DRAWN as u64 {
+            let next = draw(self, number);
+            let next = self.outlook(next);
+            let of_next = self.overlaps.novelty(&next.1);
+            if of_next > novelty {
+                (best, novelty) = (next, of_next);
+            }
+        }
+        best
+    }
+
+    fn outlook(&self, proposal: Proposal) -> (Proposal, Outlook) {
+        let outlook = Outlook::new(&self.scenario, &proposal.recipe);
+        (proposal, outlook)
+    }
+
+    /// Returns when the first fault of the next seed begins.
+    fn first_fault(&self) -> Option<Duration> {
+        self.scenario.explicit(self.next_seed).faults.iter().map(|fault| fault.at).min()
+    }
+
+    /// Returns the run of the next seed with a branch at this time, the draw of this number.
+    fn close(&self, at: Duration, number: u64) -> Proposal {
+        Proposal::of_seed(self.next_seed, vec![Branch { at, salt: number }])
+    }
+
+    /// Returns a run that goes on from a kept one, the draw of this number.
+    fn child(&mut self, number: u64) -> Proposal {
+        let Some((parent, at_us)) = self.choose() else { return Proposal::of_seed(self.next_seed, Vec::new()) };
+        let kept = &self.corpus[parent];
         let mut recipe = kept.recipe.clone();
         // What has happened at that time stays. It is behind the branches of the parent, since all before them was known already. Each child of
         // a run has a salt of its own.
-        recipe.branches.push(Branch { at: Duration::from_micros(at_us + 1), salt: u64::from(kept.children) });
+        let salt = u64::from(kept.children) * DRAWN as u64 + number;
+        recipe.branches.push(Branch { at: Duration::from_micros(at_us + 1), salt });
         Proposal { recipe, parent: Some(parent) }
     }
 
@@ -167,10 +243,15 @@ mod tests {
 
     use super::*;
 
+    fn scenario(nemesis: &str) -> Scenario {
+        let text = format!(
+            "name = \"x\"\nduration = \"9s\"\nload = {{ rate = 1 }}\nservers = {{ replicas = 3 }}\nclient = {{ hedging = \"1s\" }}\n{nemesis}"
+        );
+        Scenario::parse("x.toml", &text, &[]).unwrap()
+    }
+
     /// Returns what a run reached in which these events happened, a second each.
     fn reached(events: &[Event]) -> Vec<Moment> {
-        let text = "name = \"x\"\nduration = \"9s\"\nload = { rate = 1 }\nclient = { hedging = \"1s\" }\n";
-        let scenario = Scenario::parse("x.toml", text, &[]).unwrap();
         let row = |(place, event): (usize, &Event)| EventRow {
             at_us: 1_000_000 * (place as u64 + 1),
             source: "client".into(),
@@ -184,17 +265,17 @@ mod tests {
             duration_us: None,
         };
         let events = events.iter().enumerate().map(row).collect();
-        moments(&scenario, 1, &Records { events, ..Records::default() })
+        moments(&scenario(""), 1, &Records { events, ..Records::default() })
     }
 
     /// Proposes runs until one has a parent.
     fn child(search: &mut GuidedSearch) -> Proposal {
-        (0..1_000).map(|_| search.propose()).find(|proposal| proposal.parent.is_some()).expect("four of five have one")
+        (0..1_000).map(|_| search.propose()).find(|proposal| proposal.parent.is_some()).expect("one of five has one")
     }
 
     #[test]
     fn the_first_runs_have_new_seeds_and_a_child_goes_on_behind_what_was_new() {
-        let mut search = GuidedSearch::new(7);
+        let mut search = GuidedSearch::new(&scenario(""), 7);
         let first = search.propose();
         assert_eq!(first.recipe, Recipe { seed: 7, branches: Vec::new() });
         assert_eq!(search.propose().recipe.seed, 8, "nothing is known yet");
@@ -213,25 +294,26 @@ mod tests {
 
     #[test]
     fn rare_situations_and_fruitful_parents_come_more_often() {
-        let mut search = GuidedSearch::new(1);
+        let mut search = GuidedSearch::new(&scenario(""), 1);
         let [usual, rare] = [search.propose(), search.propose()];
         search.learn(&usual, &reached(&[Event::Hedge]));
         search.learn(&rare, &reached(&[Event::Unhealthy]));
         for _ in 0..50 {
             search.learn(&usual, &reached(&[Event::Hedge]));
         }
-        let parents: Vec<_> = (0..40).filter_map(|_| search.propose().parent).collect();
+        let parents: Vec<_> = (0..200).filter_map(|_| search.propose().parent).collect();
         let of_rare = parents.iter().filter(|parent| **parent == 1).count();
         assert!(of_rare * 2 > parents.len(), "{of_rare} of {}", parents.len());
         search.corpus[0].finds = 10_000;
-        let of_fruitful = (0..100).filter(|_| search.propose().parent == Some(0)).count();
-        assert!(of_fruitful > 50, "{of_fruitful}");
+        let parents: Vec<_> = (0..200).filter_map(|_| search.propose().parent).collect();
+        let of_fruitful = parents.iter().filter(|parent| **parent == 0).count();
+        assert!(of_fruitful * 4 > parents.len() * 3, "{of_fruitful} of {}", parents.len());
     }
 
     #[test]
     fn what_is_proposed_depends_on_the_seed_and_on_what_was_learned() {
         let proposals = |seed| {
-            let mut search = GuidedSearch::new(seed);
+            let mut search = GuidedSearch::new(&scenario(""), seed);
             let events = [Event::Hedge, Event::Unhealthy, Event::Healthy];
             let propose = |number: usize| {
                 let proposal = search.propose();
@@ -243,6 +325,25 @@ mod tests {
         assert_eq!(proposals(3), proposals(3));
         assert_ne!(proposals(3), proposals(4));
         let fresh = proposals(3).iter().filter(|recipe| recipe.branches.is_empty()).count();
-        assert!((20..80).contains(&fresh), "a fifth and the first ones: {fresh}");
+        assert!((120..190).contains(&fresh), "four of five, and the first ones: {fresh}");
+    }
+
+    #[test]
+    fn proposed_runs_have_faults_that_overlap_and_many_kinds_of_overlaps() {
+        let scenario = scenario(
+            "nemesis = { kinds = [\"crash\", \"freeze\", \"delay\"], faults_min = 1, faults_max = 3, duration_min = \"100ms\", duration_max = \"800ms\" }",
+        );
+        let mut search = GuidedSearch::new(&scenario, 1);
+        let recipes: Vec<_> = (0..100).map(|_| search.propose().recipe).collect();
+        let plain = recipes.iter().filter(|recipe| recipe.branches.is_empty()).count();
+        assert!((1..15).contains(&plain), "one of twenty: {plain}");
+        let overlaps = |recipes: &[Recipe]| {
+            let mut all = Overlaps::default();
+            recipes.iter().for_each(|recipe| all.add(Outlook::new(&scenario, recipe)));
+            all.kinds()
+        };
+        let random: Vec<_> = (1..=100).map(|seed| Recipe { seed, branches: Vec::new() }).collect();
+        let (guided, random) = (overlaps(&recipes), overlaps(&random));
+        assert!(guided > 2 * random, "{guided} over {random}");
     }
 }

@@ -192,7 +192,12 @@ impl Hunt<'_> {
         jobs: NonZeroUsize,
         bar: &progress::ProgressBar,
     ) -> Result<(Option<Finding>, Played), Failure> {
-        let mut search = GuidedSearch::new(self.args.from_seed);
+        let mut base = self.base.clone();
+        if self.args.policies {
+            // Each run has drawn settings, and faults all the same.
+            base.nemesis.get_or_insert_default();
+        }
+        let mut search = GuidedSearch::new(&base, self.args.from_seed);
         let mut played = Played::default();
         let mut found = None;
         while found.is_none() && bar.elapsed() < self.args.lasts && played.runs < self.args.runs {
