@@ -17,6 +17,7 @@ mod results;
 pub mod rpc;
 #[cfg(feature = "service")]
 mod server;
+#[cfg(feature = "service")]
 mod service;
 pub mod settings;
 pub mod size;
