@@ -1,6 +1,6 @@
 //! Calls over the loopback device, of a program that may have the functions of the C library that `sim` replaces.
 
-#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "real calls have no World")]
+#![expect(clippy::disallowed_types, reason = "real calls and the real clock are what is measured, without a World")]
 
 use std::{
     convert::Infallible,
@@ -45,6 +45,7 @@ pub(crate) fn serve_rounds() {
 type Sender = client::SendRequest<Full<Bytes>>;
 
 /// Starts an echo server, and connects to it.
+#[expect(clippy::disallowed_methods, reason = "real calls have no World")]
 async fn connect() -> Sender {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("the loopback device has free ports");
     let address = listener.local_addr().expect("it is bound");
@@ -77,7 +78,7 @@ async fn make_calls(sender: &mut Sender) {
     }
 }
 
-#[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "the clock is what is measured")]
+#[expect(clippy::disallowed_methods, reason = "the clock is what is measured")]
 fn read_clock() {
     for _ in 0..READINGS {
         std::hint::black_box(std::time::Instant::now());
