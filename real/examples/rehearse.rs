@@ -53,7 +53,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         logs: folder.logs()?,
         view: View::Lines,
         measures_computing: false,
-        branches: Vec::new(),
         detect: None,
     };
     let played = real::play(&plan, &mut folder, &info)?;

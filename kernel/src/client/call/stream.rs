@@ -109,8 +109,10 @@ impl<'a> Call<'a> {
         }
         self.event(Event::Fallback).cause("partial").record();
         if let Some(outlet) = self.outlet {
-            let name = HeaderName::from_static(DEGRADED);
-            outlet.end_with(Ok(HeaderMap::from_iter([(name, HeaderValue::from_static("partial"))])));
+            // Without a status it would be a reply that a proxy has cut off.
+            let trailers = [("grpc-status", "0"), (DEGRADED, "partial")];
+            let trailers = trailers.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+            outlet.end_with(Ok(HeaderMap::from_iter(trailers)));
         }
         Some(self.response(self.degraded(), None, None, Some(record::Answer::Partial)))
     }
