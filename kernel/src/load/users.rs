@@ -59,7 +59,6 @@ impl User {
     }
 
     /// Continues as the user at index `number` of another load, in a run of this duration.
-    #[cfg(any(feature = "service", test))]
     #[cfg(feature = "service")]
     pub(crate) fn follow(&mut self, load: &Load, number: u64, duration: Duration) {
         self.stays = stays(&load.user_profile(), number, duration);
