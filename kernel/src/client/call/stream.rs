@@ -111,7 +111,8 @@ impl<'a> Call<'a> {
         if let Some(outlet) = self.outlet {
             // Without a status it would be a reply that a proxy has cut off.
             let trailers = [("grpc-status", "0"), (DEGRADED, "partial")];
-            let trailers = trailers.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+            let trailers =
+                trailers.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
             outlet.end_with(Ok(HeaderMap::from_iter(trailers)));
         }
         Some(self.response(self.degraded(), None, None, Some(record::Answer::Partial)))
