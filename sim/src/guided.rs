@@ -1,7 +1,7 @@
 //! Search for failures that is guided by which faults overlap, and by what runs reach.
 //!
 //! A run at random has to meet all conditions of a failure at once, and most failures that need more than one need two or three (Kuhn, Wallace
-//! and Gallo, 2004). Faults are drawn from the seed, so which of them [overlap](overlap) is known before a run is played. A guided search draws
+//! and Gallo, 2004). Faults are drawn from the seed, so which of them [overlap] is known before a run is played. A guided search draws
 //! several runs, and plays the one whose pairs and triples of faults were in the fewest runs so far: as covering arrays do, but for times.
 //!
 //! Its runs are of three kinds:
