@@ -89,7 +89,7 @@ pub fn run(options: &Options) -> Result<CommandOutput, Failure> {
     }
 }
 
-/// Uploads `folder` if it is to be in an object store, and adds a line about that to the output unless that is JSON.
+/// Uploads `folder` if its destination is an object store, and adds a line about that to the output unless that is JSON.
 fn stored(
     mut output: CommandOutput,
     destination: &Destination,

@@ -134,7 +134,7 @@ impl<'a> Session<'a> {
 }
 
 impl RunArgs {
-    /// Prints the report of a run, writes its page if that is asked for, uploads the folder if it is to be in an object store, and returns
+    /// Prints the report of a run, writes its page if that is asked for, uploads the folder if its destination is an object store, and returns
     /// the exit code of the run.
     fn print(&self, report: &RunReport<'_>, destination: &Destination) -> Result<Exit, Failure> {
         let exit = report.print(self.json);

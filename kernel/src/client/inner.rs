@@ -42,12 +42,17 @@ impl Edge {
             }
         };
         let ends = context.filter(|_| self.propagates_deadline).map_or(Instant::NEVER, |context| context.deadline());
+        self.call(id, parent, ends)
+    }
+
+    /// Returns a call that begins now.
+    fn call(self: &Arc<Self>, id: CallId, parent: Option<AttemptId>, deadline: Instant) -> Arc<InnerCall> {
         Arc::new(InnerCall {
             edge: self.clone(),
             id,
             parent,
             begun: self.recorder.now(),
-            deadline: Mutex::new(ends),
+            deadline: Mutex::new(deadline),
             attempts: Mutex::default(),
             has_ended: AtomicBool::new(false),
         })
@@ -87,15 +92,7 @@ impl InnerCall {
 
     /// Returns the call that renews its answer in the background, whose row is one of its own.
     pub(super) fn renewal(&self) -> Arc<Self> {
-        Arc::new(Self {
-            edge: self.edge.clone(),
-            id: self.id.inner(0, &self.edge.service, 0),
-            parent: self.parent,
-            begun: self.edge.recorder.now(),
-            deadline: Mutex::new(Instant::NEVER),
-            attempts: Mutex::default(),
-            has_ended: AtomicBool::new(false),
-        })
+        self.edge.call(self.id.inner(0, &self.edge.service, 0), self.parent, Instant::NEVER)
     }
 
     fn record(&self, status: Outcome, server: Option<Name>, answer: Option<Answer>) {

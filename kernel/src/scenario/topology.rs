@@ -130,13 +130,16 @@ impl Edge {
             return Err(problems);
         };
         if from == CLIENT {
-            let of_load = [("client", "[client]"), ("network", "[network]"), (PROPAGATE_DEADLINE.name, "nothing")];
+            let of_load = [
+                ("client", "that of [client]"),
+                ("network", "that of [network]"),
+                (PROPAGATE_DEADLINE.name, "no deadline above it"),
+            ];
             for (key, instead) in of_load {
                 if let Some(span) = item.span(key) {
                     let message = format!("the edge from the load has no `{key}` of its own");
-                    let help = format!("leave it out: the load has that of {instead}");
-                    problems
-                        .push(Problem::at(span, message).help(help.replace("that of nothing", "no deadline above it")));
+                    let help = format!("leave it out: the load has {instead}");
+                    problems.push(Problem::at(span, message).help(help));
                 }
             }
         }
