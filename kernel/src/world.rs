@@ -76,6 +76,12 @@ pub trait World: Send + Sync + 'static {
         false
     }
 
+    /// Returns whether the last message of a request and its end travel in one DATA frame, as clients of gRPC send them. By default, as in a
+    /// simulation, the end has an empty frame of its own, as recorded runs have it.
+    fn ends_requests_with_data(&self) -> bool {
+        false
+    }
+
     /// Returns the TLS of this host's connections. By default they have none.
     #[cfg(feature = "service")]
     fn tls(&self) -> Option<&crate::tls::Tls> {

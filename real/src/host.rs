@@ -148,6 +148,10 @@ impl World for Host {
         true
     }
 
+    fn ends_requests_with_data(&self) -> bool {
+        true
+    }
+
     fn tls(&self) -> Option<&Tls> {
         self.tls.as_ref()
     }

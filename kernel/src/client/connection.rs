@@ -328,6 +328,8 @@ pub(super) struct Sender {
     authorization: Option<HeaderValue>,
     /// The user agent of requests without one of their own, if the host sends it.
     user_agent: Option<&'static HeaderValue>,
+    /// True if the end of a request travels with its last message.
+    ends_with_data: bool,
 }
 
 impl Sender {
@@ -347,7 +349,9 @@ impl Sender {
         if let Some(authorization) = &self.authorization {
             request.headers_mut().insert(AUTHORIZATION, authorization.clone());
         }
-        let answer = self.http2.try_send_request(request.map(|body| Joined::from(self.payloads.noted(body))));
+        let answer = self
+            .http2
+            .try_send_request(request.map(|body| Joined::new(self.payloads.noted(body), self.ends_with_data)));
         answer.map_err(|mut error| SendError { is_unsent: error.take_message().is_some(), error: error.into_error() })
     }
 }
@@ -389,7 +393,8 @@ pub(super) async fn handshake<S: Stream + 'static>(
     let lost = async move { connection.await.err().map_or(Cause::ConnectionClosed, |error| Cause::from_hyper(&error)) };
     let authorization = world.token().map(bearer);
     let user_agent = world.sends_user_agent().then_some(&OWN_USER_AGENT);
-    Ok((Sender { http2, connection: Arc::default(), payloads, authorization, user_agent }, lost))
+    let ends_with_data = world.ends_requests_with_data();
+    Ok((Sender { http2, connection: Arc::default(), payloads, authorization, user_agent, ends_with_data }, lost))
 }
 
 #[cfg(test)]

@@ -102,6 +102,10 @@ impl World for NetworkHost {
     fn sends_user_agent(&self) -> bool {
         true
     }
+
+    fn ends_requests_with_data(&self) -> bool {
+        true
+    }
 }
 
 struct NetworkListener {

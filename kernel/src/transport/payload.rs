@@ -118,17 +118,18 @@ impl HttpBody for Noted {
 /// and of a large tail that is not copied, and looks as one that was encoded in one piece.
 pub(crate) struct Joined {
     body: Noted,
-    /// What followed a piece and is not joined with it.
+    /// What followed a piece and is not joined with it; `Some(None)` is the end of the body.
     ahead: Option<Option<Result<Frame<Bytes>, Status>>>,
-}
-
-impl From<Noted> for Joined {
-    fn from(body: Noted) -> Self {
-        Self { body, ahead: None }
-    }
+    /// True if the end of the body is known as soon as its last piece is, so that one frame has both.
+    ends_with_data: bool,
 }
 
 impl Joined {
+    /// Joins the pieces of `body`. Their end travels with the last of them if `ends_with_data`, and in a frame of its own otherwise.
+    pub(crate) fn new(body: Noted, ends_with_data: bool) -> Self {
+        Self { body, ahead: None, ends_with_data }
+    }
+
     /// Returns the piece after a small `first`, if there is one already.
     fn second(&mut self, first: &Bytes, cx: &mut Context<'_>) -> Bytes {
         if first.len() >= LARGE || self.body.is_end_stream() {
@@ -141,6 +142,17 @@ impl Joined {
                 self.ahead = Some(other);
                 Bytes::new()
             }
+        }
+    }
+
+    /// Looks whether the end follows what is about to be sent.
+    fn look_for_end(&mut self, cx: &mut Context<'_>) {
+        if self.ends_with_data
+            && self.ahead.is_none()
+            && !self.body.is_end_stream()
+            && let Poll::Ready(next) = Pin::new(&mut self.body).poll_frame(cx)
+        {
+            self.ahead = Some(next);
         }
     }
 }
@@ -160,13 +172,17 @@ impl HttpBody for Joined {
         Poll::Ready(frame.map(|frame| {
             Ok(frame?.map_data(|first| {
                 let second = self.second(&first, cx);
+                self.look_for_end(cx);
                 Two { first, second }
             }))
         }))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ahead.is_none() && self.body.is_end_stream()
+        match &self.ahead {
+            None => self.body.is_end_stream(),
+            Some(ahead) => self.ends_with_data && ahead.is_none(),
+        }
     }
 }
 
@@ -370,19 +386,48 @@ mod tests {
         }
     }
 
-    /// Returns the frames of a joined body of these pieces: the data of each, and an error for the trailers.
-    fn joined(pieces: &[&'static [u8]], has_trailers: bool) -> Vec<Result<Vec<u8>, ()>> {
+    fn joined_body(pieces: &[&'static [u8]], has_trailers: bool, ends_with_data: bool) -> Joined {
         let data = pieces.iter().map(|piece| Frame::data(Bytes::from_static(piece)));
         let trailers = has_trailers.then(|| Frame::trailers(http::HeaderMap::new()));
         let body = Body::new(Frames(data.chain(trailers).collect()));
-        let mut body = Joined::from(Payloads::default().noted(body));
+        Joined::new(Payloads::default().noted(body), ends_with_data)
+    }
+
+    /// Returns the next frame of a body: its data, or an error for the trailers.
+    fn next_frame(body: &mut Joined) -> Option<Result<Vec<u8>, ()>> {
         let mut cx = Context::from_waker(std::task::Waker::noop());
-        std::iter::from_fn(|| {
-            let Poll::Ready(frame) = Pin::new(&mut body).poll_frame(&mut cx) else { panic!("it is always ready") };
-            let data = frame?.unwrap().into_data();
-            Some(data.map(|mut two| two.copy_to_bytes(two.remaining()).to_vec()).map_err(drop))
-        })
-        .collect()
+        let Poll::Ready(frame) = Pin::new(body).poll_frame(&mut cx) else { panic!("it is always ready") };
+        let data = frame?.unwrap().into_data();
+        Some(data.map(|mut two| two.copy_to_bytes(two.remaining()).to_vec()).map_err(drop))
+    }
+
+    /// Returns the frames of a joined body of these pieces, which are the same whether its end is looked for early or not.
+    fn joined(pieces: &[&'static [u8]], has_trailers: bool) -> Vec<Result<Vec<u8>, ()>> {
+        let [frames, early] = [false, true].map(|ends_with_data| {
+            let mut body = joined_body(pieces, has_trailers, ends_with_data);
+            std::iter::from_fn(|| next_frame(&mut body)).collect::<Vec<_>>()
+        });
+        assert_eq!(frames, early);
+        frames
+    }
+
+    #[test]
+    fn the_last_data_is_the_end_if_that_is_wanted_and_no_trailers_follow() {
+        static TAIL: [u8; LARGE] = [7; LARGE];
+        for (pieces, has_trailers, frames) in [
+            (&[&b"head"[..], &TAIL][..], false, 1),
+            (&[b"head"], false, 1),
+            (&[&TAIL, b"x"], false, 2),
+            (&[b"x"], true, 1),
+        ] {
+            let [mut late, mut early] = [false, true].map(|ends_with_data| {
+                let mut body = joined_body(pieces, has_trailers, ends_with_data);
+                let frames = (0..frames).map(|_| next_frame(&mut body).map(|_| body.is_end_stream()));
+                frames.collect::<Vec<_>>()
+            });
+            assert_eq!((late.pop(), early.pop()), (Some(Some(false)), Some(Some(!has_trailers))));
+            assert!(late.iter().chain(&early).all(|end| *end == Some(false)), "{late:?} {early:?}");
+        }
     }
 
     #[test]
