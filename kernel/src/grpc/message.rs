@@ -98,8 +98,9 @@ impl Pieces {
         self.trailers = Some(trailers);
     }
 
-    pub(crate) fn trailers(&self) -> Option<&HeaderMap> {
-        self.trailers.as_ref()
+    /// Takes the trailers, if there are any.
+    pub(crate) fn take_trailers(&mut self) -> Option<HeaderMap> {
+        self.trailers.take()
     }
 
     /// Returns the number of whole messages; `None` if the last one is not whole.
@@ -311,7 +312,7 @@ mod tests {
         body.trailers = Some(HeaderMap::new());
         assert_eq!(collect(body.clone()).now_or_never().unwrap().unwrap(), body);
         let whole = collect_whole(body.clone()).now_or_never().unwrap().unwrap();
-        assert_eq!((whole.data.len(), whole.trailers()), (1, body.trailers()));
+        assert_eq!((whole.data.len(), &whole.trailers), (1, &body.trailers));
         assert_eq!(whole.into_bytes(), body.into_bytes());
     }
 

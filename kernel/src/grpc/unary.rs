@@ -226,11 +226,19 @@ fn body_of(message: &impl prost::Message) -> Bytes {
     body.freeze()
 }
 
-/// A whole reply to a unary call, whose status is OK. Its clones share the bytes.
+/// A whole reply to a unary call, whose status is OK. Its clones share the bytes and the metadata, so that a cache keeps it at no cost.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reply {
-    headers: HeaderMap,
+    metadata: Arc<Metadata>,
+    /// The message, without the trailers.
     pieces: Pieces,
+}
+
+/// The metadata of a reply.
+#[derive(Debug, Clone, PartialEq)]
+struct Metadata {
+    headers: HeaderMap,
+    trailers: Option<HeaderMap>,
 }
 
 impl Reply {
@@ -245,9 +253,12 @@ impl Reply {
     }
 
     fn ok(body: Bytes) -> Self {
-        let mut pieces = Pieces::from(body);
-        pieces.end_with(HeaderMap::from_iter([(HeaderName::from_static(GRPC_STATUS), HeaderValue::from_static("0"))]));
-        Self { headers: HeaderMap::new(), pieces }
+        let status = (HeaderName::from_static(GRPC_STATUS), HeaderValue::from_static("0"));
+        Self::new(HeaderMap::new(), Some(HeaderMap::from_iter([status])), Pieces::from(body))
+    }
+
+    fn new(headers: HeaderMap, trailers: Option<HeaderMap>, pieces: Pieces) -> Self {
+        Self { metadata: Arc::new(Metadata { headers, trailers }), pieces }
     }
 
     /// Decodes the message.
@@ -270,15 +281,16 @@ impl Reply {
     {
         let (head, body) = response.into_parts();
         not_ok(&head.headers)?;
-        let pieces = collect_whole(body).await?;
-        pieces.trailers().map_or(Ok(()), not_ok)?;
+        let mut pieces = collect_whole(body).await?;
+        let trailers = pieces.take_trailers();
+        trailers.as_ref().map_or(Ok(()), not_ok)?;
         match pieces.message_count() {
             Some(1..) => {}
             Some(_) => return Err(Status::internal("the reply has no message")),
             None => return Err(Status::internal("the reply ends within its message")),
         }
         match pieces.flag() {
-            0 => Ok(Self { headers: head.headers, pieces }),
+            0 => Ok(Self::new(head.headers, trailers, pieces)),
             flag => Err(Status::internal(format!(
                 "the reply is compressed, by flag {flag}, and no compression was asked for"
             ))),
@@ -287,18 +299,15 @@ impl Reply {
 
     /// Returns the headers, the trailers if there are any, and the bytes of the body.
     pub(crate) fn into_parts(self) -> (HeaderMap, Option<HeaderMap>, Bytes) {
-        let trailers = self.pieces.trailers().cloned();
-        (self.headers, trailers, self.pieces.into_bytes())
+        let Metadata { headers, trailers } = Arc::unwrap_or_clone(self.metadata);
+        (headers, trailers, self.pieces.into_bytes())
     }
 
     /// Returns the reply of these parts; `None` if the body is no whole message.
     pub(crate) fn from_parts(headers: HeaderMap, trailers: Option<HeaderMap>, body: Bytes) -> Option<Self> {
-        let mut pieces = Pieces::from(body);
+        let pieces = Pieces::from(body);
         let is_whole = matches!(pieces.message_count(), Some(1..)) && pieces.flag() == 0;
-        if let Some(trailers) = trailers {
-            pieces.end_with(trailers);
-        }
-        is_whole.then_some(Self { headers, pieces })
+        is_whole.then(|| Self::new(headers, trailers, pieces))
     }
 
     /// Returns the reply as a generated server answers with it.
@@ -310,9 +319,14 @@ impl Reply {
 
     /// Returns the reply as a generated client takes it.
     pub(crate) fn into_response(self) -> Response<Body> {
-        let mut response = Response::new(Body::new(self.pieces));
+        let Metadata { headers, trailers } = Arc::unwrap_or_clone(self.metadata);
+        let mut pieces = self.pieces;
+        if let Some(trailers) = trailers {
+            pieces.end_with(trailers);
+        }
+        let mut response = Response::new(Body::new(pieces));
         *response.version_mut() = Version::HTTP_2;
-        *response.headers_mut() = self.headers;
+        *response.headers_mut() = headers;
         response
     }
 }

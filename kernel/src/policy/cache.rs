@@ -227,15 +227,20 @@ impl<T: Clone> Answers<T> {
     /// Keeps `answer` as the answer to `key`.
     pub(crate) fn keep(&mut self, key: &CacheKey, answer: &T, now: Instant) {
         self.uses += 1;
-        let entry = Entry { key: key.clone(), answer: answer.clone(), arrived: now, used: self.uses, renewing: false };
+        let used = self.uses;
         if let Some(known) = self.entry_mut(key) {
-            *known = entry;
+            // The key stays, as it is equal.
+            known.answer = answer.clone();
+            known.arrived = now;
+            known.used = used;
+            known.renewing = false;
             return;
         }
         if self.count >= self.settings.size {
             self.evict();
         }
         self.count += 1;
+        let entry = Entry { key: key.clone(), answer: answer.clone(), arrived: now, used, renewing: false };
         self.entries.entry(key.mark()).or_default().push(entry);
     }
 
