@@ -69,7 +69,7 @@ pub struct Nemesis {
     recorder: Recorder,
     supervisor: Recorder,
     operations: Arc<dyn Operations>,
-    /// Who calls each server, with the shape of the links without faults.
+    /// The callers of each server, by its index, with the shape of the links without faults.
     callers: Mutex<Vec<Vec<(Caller, Shape)>>>,
     names: ServerNames,
     /// Shape of the link to the store without faults.

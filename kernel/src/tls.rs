@@ -89,7 +89,7 @@ pub enum Presented {
     Untrusted,
 }
 
-/// What rustls gets from a world.
+/// The sources that rustls gets from a world.
 #[derive(Debug, Clone)]
 pub struct Sources {
     /// Algorithms and randomness.
@@ -103,7 +103,7 @@ pub struct Sources {
 pub struct Connecting {
     /// The authorities of servers' certificates.
     pub authorities: Vec<CertificateDer<'static>>,
-    /// What the client presents if a server asks.
+    /// The certificate that the client presents if a server asks.
     pub identity: Option<Identity>,
     /// The names that servers' certificates are to have, DNS names or IP addresses, by server; that of the server by default.
     pub names: BTreeMap<String, String>,
@@ -112,7 +112,7 @@ pub struct Connecting {
 /// How a server accepts connections.
 #[derive(Debug, Clone)]
 pub struct Accepting {
-    /// What the server presents, by [`Presented`] as a number.
+    /// The certificates that the server can present, by [`Presented`] as a number.
     pub identities: [Identity; 3],
     /// The authorities of clients' certificates, which the server demands if there are any.
     pub client_authorities: Vec<CertificateDer<'static>>,

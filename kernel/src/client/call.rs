@@ -38,7 +38,7 @@ pub(super) struct Call<'a> {
     pub(super) client: &'a Arc<Shared>,
     request: &'a Request,
     id: CallId,
-    /// What is recorded of it, if it is an inner call.
+    /// The record of the call, if it is an inner call.
     inner: Option<Arc<InnerCall>>,
     begun: Instant,
     pub(super) deadline: Instant,
@@ -75,9 +75,9 @@ struct Progress {
     pending: Vec<SentAttempt>,
     /// The attempts that no server has seen and that are yet to be sent again.
     unseen: Vec<UnseenAttempt>,
-    /// What has come of a reply that streams.
+    /// The part of a reply that has arrived, if the reply streams.
     received: Received,
-    /// What a store has as the answer, however old.
+    /// The answer of a store, however old.
     last_known: Option<Box<Reply>>,
 }
 

@@ -1,4 +1,4 @@
-//! What a gRPC channel does, on the virtual clock.
+//! Tests of a gRPC channel on the virtual clock.
 //!
 //! Inputs and outcomes are derived from gRPC's specifications: A6 (retries, hedging, transparent retries), A50 (outlier detection),
 //! A61 and the document on load balancing (`pick_first`), the documents on wait-for-ready, connection backoff, "HTTP to gRPC
@@ -199,7 +199,7 @@ fn a_call_whose_backoff_outlasts_its_deadline_waits_for_the_deadline() {
     }
 }
 
-/// What a foreign server does with the streams of its connections, in order; the last entry repeats.
+/// The answers of a foreign server to the streams of its connections, in order; the last entry repeats.
 #[derive(Clone)]
 enum Answer {
     Ok,

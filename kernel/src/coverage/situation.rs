@@ -28,7 +28,7 @@ pub enum Condition {
     Disconnected,
 }
 
-/// Whether a condition is in force at the server that an event is about.
+/// The place at which a condition is in force, compared with the server that an event is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Relation {
     /// At the same server.
@@ -37,7 +37,7 @@ pub enum Relation {
     Other,
 }
 
-/// What an event shows.
+/// The meaning of an event for the situations of a run.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Shows {
     Reached(Milestone),
@@ -116,7 +116,7 @@ pub fn moments(scenario: &Scenario, seed: u64, rows: &dyn Rows) -> Vec<Moment> {
 struct Moments {
     moments: Vec<Moment>,
     seen: BTreeSet<Situation>,
-    /// What was shown, with all that was in force. Most events repeat one of them, and need not be looked at in parts.
+    /// The pairs of an event's meaning and all conditions in force. Most events repeat one of them, and need not be looked at in parts.
     seen_whole: BTreeSet<(Shows, Vec<(Condition, Relation)>)>,
 }
 

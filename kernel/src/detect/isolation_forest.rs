@@ -23,7 +23,7 @@ const FIRST_FOREST: usize = 30;
 /// The score from which on a step is not remembered, as it may be part of an outage.
 const UNUSUAL: f64 = 0.7;
 
-/// What a step looks like: calls compared with the usual number, the share of bad calls, the median and the 95th percentile.
+/// The features of a step: calls compared with the usual number, the share of bad calls, the median and the 95th percentile.
 type Features = [f64; FEATURES];
 
 /// How easily a step is separated from others by random cuts: above 0.6 it is unusual, 1 is the most.

@@ -53,7 +53,7 @@ pub struct Observer {
 /// The texts of labels, each of which is shared.
 #[derive(Debug, Clone)]
 struct Texts {
-    /// By the number of the code.
+    /// The names of the status codes; the position is the number of the code.
     codes: Vec<Name>,
     dropped: Name,
     degraded: Name,

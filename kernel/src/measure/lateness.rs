@@ -43,7 +43,7 @@ pub struct LatenessFigures {
     pub p99_s: Option<f64>,
     /// The greatest lateness; null if there is no instant.
     pub max_s: Option<f64>,
-    /// What was the latest, such as `the start of fault-0 on server-1`; null if nothing was late.
+    /// The event that was the latest, such as `the start of fault-0 on server-1`; null if nothing was late.
     pub latest: Option<String>,
 }
 
@@ -166,11 +166,11 @@ impl FaultInstant {
     }
 }
 
-/// What was recorded of each fault on each of its targets.
+/// The recorded times of each fault on each of its targets.
 #[derive(Default)]
 pub(super) struct FaultTimes(BTreeMap<(usize, Name), Seen>);
 
-/// What was recorded of one fault on one of its targets.
+/// The recorded times of one fault on one of its targets.
 #[derive(Default)]
 struct Seen {
     start_us: Option<u64>,

@@ -76,7 +76,7 @@ table! {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::VariantArray, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum LimitAlgorithm {
-    /// By the ratio of the long-term latency to the present one.
+    /// The limit follows the ratio of the long-term latency to the present one.
     Gradient2,
     /// Additive increase, multiplicative decrease.
     Aimd,

@@ -111,7 +111,7 @@ fn freshness(age: Duration, ttl: Duration, stale: Duration) -> Freshness {
     }
 }
 
-/// What an answer is good for, by its age.
+/// The use that an answer has, by its age.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Freshness {
     /// It is as good as a response.
@@ -126,7 +126,7 @@ impl PolicyConfig for Cache {
     type Policy = AroundAttempts;
 }
 
-/// What is asked: calls with equal keys have equal answers.
+/// The key of an answer in the cache: calls with equal keys have equal answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CacheKey {
     /// The method that is called.

@@ -196,7 +196,7 @@ impl Scenario {
     }
 }
 
-/// What the settings of a scenario are read for.
+/// The purpose for which the settings of a scenario are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// A run from its start.

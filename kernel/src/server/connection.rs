@@ -49,7 +49,7 @@ pub(super) struct Connections {
     /// The replica's health service.
     pub(super) health: HealthService,
     pub(super) reflection: Reflection,
-    /// What is wrong with the replica's certificate.
+    /// The injector of the replica, which has the fault of its certificate.
     pub(super) injector: Arc<Injector>,
     /// The age at which connections are ended.
     pub(super) age: MaxAge,

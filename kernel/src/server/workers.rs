@@ -90,7 +90,7 @@ pub(super) struct Task {
     pub(super) answer: Answer,
 }
 
-/// What a service has answered.
+/// The answer of a service.
 enum Answered {
     /// A whole reply, after the time for which it occupies the worker.
     Whole(Response<Body>, Served),

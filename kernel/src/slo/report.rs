@@ -102,12 +102,12 @@ pub struct Firing {
     pub fault: Option<usize>,
 }
 
-/// What a rule made of a fault.
+/// The alert of a rule about a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct FaultAlert {
     /// The index of the fault.
     pub fault: usize,
-    /// What the alert did.
+    /// The reaction of the alert.
     pub outcome: FaultOutcome,
     /// Number of bad requests in the phase of the fault.
     pub bad: u64,
@@ -118,7 +118,7 @@ pub struct FaultAlert {
     pub after_lifted_us: Option<i64>,
 }
 
-/// What an alert did about a fault.
+/// The reaction of an alert to a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, strum::IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]

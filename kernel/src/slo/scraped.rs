@@ -1,4 +1,4 @@
-//! What Prometheus has of the requests of a run: counters as they are scraped, and their rates.
+//! The requests of a run as Prometheus has them: counters as they are scraped, and their rates.
 
 use std::collections::BTreeMap;
 
@@ -69,7 +69,8 @@ impl Counter {
 pub(super) struct Scraped {
     kind: SloKind,
     interval_us: u64,
-    /// Of availability the requests by status. Of latency those with the status OK: the good ones as `GOOD`, and all as `ALL`.
+    /// The counters of the requests: for availability by status; for latency those with the status OK, all as `ALL` and the good ones as
+    /// `GOOD`.
     counters: BTreeMap<&'static str, Counter>,
     /// The number of the last scrape.
     last: u64,

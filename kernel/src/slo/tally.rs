@@ -35,11 +35,11 @@ pub struct RuleTally {
     pub false_alarms: u64,
     /// Number of runs with at least one of those.
     pub runs_with_false_alarms: u64,
-    /// What it made of the faults of each kind.
+    /// The faults of each kind, by the rule's reaction.
     pub kinds: BTreeMap<String, KindTally>,
 }
 
-/// What a rule made of the faults of a kind.
+/// The faults of a kind, by a rule's reaction.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KindTally {
     /// Number of faults that it fired after.

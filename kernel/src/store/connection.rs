@@ -59,10 +59,10 @@ impl Connection {
     }
 }
 
-/// What a connection carries.
+/// The stream of a connection with the data on its way.
 struct Traffic {
     stream: ShapedStream,
-    /// What is yet to be written.
+    /// The bytes that have not been written yet.
     outgoing: VecDeque<Bytes>,
     arrived: BytesMut,
     /// Answers to the greeting that are yet to come.

@@ -92,7 +92,7 @@ async fn write(stream: &mut BoxStream, mut bytes: Bytes) -> io::Result<()> {
     Ok(())
 }
 
-/// What a connection has set.
+/// The state that the commands of a connection have set.
 struct Session {
     database: usize,
     commands: u32,

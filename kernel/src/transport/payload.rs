@@ -118,7 +118,7 @@ impl HttpBody for Noted {
 /// and of a large tail that is not copied, and looks as one that was encoded in one piece.
 pub(crate) struct Joined {
     body: Noted,
-    /// What followed a piece and is not joined with it.
+    /// The frame, error or end that followed a piece and is not joined with it.
     ahead: Option<Option<Result<Frame<Bytes>, Status>>>,
 }
 

@@ -159,7 +159,7 @@ impl SweepRecord {
     }
 }
 
-/// What a sweep finds at its place.
+/// The present content of the folder that a sweep writes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
     /// Nothing, or what a process left that was killed before the folder was begun.

@@ -47,7 +47,7 @@ impl Running {
     }
 }
 
-/// What a wait ended with.
+/// The reason why a wait ended.
 enum Waited {
     /// It is this time, at which something is due.
     Due(Instant),

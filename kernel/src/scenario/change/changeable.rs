@@ -53,7 +53,7 @@ const CHANGEABLE: &[(&str, &[&str])] = &[
     ("client.slow_start", &["slow_start_window", "aggression", "min_weight_percent"]),
 ];
 
-/// What a setting that can change belongs to.
+/// The part of a run that a setting that can change belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChangeTarget {
     /// The schedule of the load.

@@ -1,4 +1,4 @@
-//! What a peer may send, and what a flood may not.
+//! Tests of the traffic that a peer may send, and of floods that the budget stops.
 
 use super::{
     balance::{FIRST, LENT_FIRST},

@@ -29,7 +29,7 @@ use crate::{
     world::{BoxStream, SharedWorld},
 };
 
-/// What happens to a stream of reports. The stream stays open after the last step.
+/// A step of a stream of reports. The stream stays open after the last step.
 #[derive(Debug, Clone, Copy)]
 enum Step {
     /// Time passes, in milliseconds.

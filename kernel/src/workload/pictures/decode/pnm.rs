@@ -14,7 +14,7 @@ pub(in super::super) struct Pnm<'a> {
     /// The largest sample, at least 1.
     most: u32,
     encoding: Encoding,
-    /// What follows the header.
+    /// The bytes after the header.
     rest: &'a [u8],
 }
 
