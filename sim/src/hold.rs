@@ -124,7 +124,7 @@ pub fn hold_calibrated(
 struct Failed {
     seed: u64,
     plan: Plan,
-    /// What it has recorded, or why there is nothing.
+    /// The run as it was recorded, or the reason why there is none.
     run: Result<RunSoFar, String>,
 }
 

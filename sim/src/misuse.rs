@@ -114,7 +114,7 @@ pub(crate) fn as_task<T>(whose: Polling, code: impl FnOnce() -> T) -> T {
     result
 }
 
-/// What code did past the World.
+/// A use of time, tasks, threads or sockets past the World.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Misuse {
     #[error(

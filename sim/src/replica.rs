@@ -27,7 +27,7 @@ use crate::{
     process::{Process, RuntimeKind},
 };
 
-/// What a replica's process runs.
+/// The function that a replica's process runs.
 type Serve = dyn Fn(ReplicaProcess) -> BoxFuture<'static, io::Result<()>> + Send + Sync;
 
 /// A process of a replica.
@@ -41,7 +41,7 @@ pub(crate) struct ReplicaProcess {
     /// The name of its server.
     pub(crate) name: String,
     pub(crate) injector: Arc<Injector>,
-    /// What all hosts share.
+    /// The state that all hosts share.
     pub(crate) shared: Arc<Shared>,
 }
 
@@ -88,7 +88,7 @@ pub(crate) struct Replica {
     ended: watch::Sender<Option<u64>>,
 }
 
-/// What runs of a replica.
+/// The present process of a replica, and the operations on it.
 #[derive(Debug, Default)]
 struct Run {
     /// A process has to be started, as soon as the one before it is gone.

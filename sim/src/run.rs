@@ -163,11 +163,11 @@ fn simulate(plan: &Plan, bounds: Bounds, progress: &AtomicU64) -> Result<RunSoFa
     Simulation::new(&names, plan.seed, calibration, &server, bounds, client).run(progress)
 }
 
-/// What the requests of a run ask for.
+/// The requests of a run.
 enum Asked {
     /// The results of a workload, for these inputs.
     Workload(Inputs),
-    /// What the load of an app asks for.
+    /// The requests of the load of an app.
     App(App),
 }
 

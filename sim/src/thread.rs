@@ -37,7 +37,7 @@ const STUCK_AFTER: Duration = Duration::from_secs(5 * 60);
 /// The real time that a simulation has to end itself when it has taken too long, or is interrupted.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// What a simulation shares with the thread that waits for it.
+/// The state that a simulation shares with the thread that waits for it.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     /// The simulation has taken too long, and is to end itself.

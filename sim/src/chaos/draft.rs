@@ -1,4 +1,4 @@
-//! What a document asks for, on its way to a scenario.
+//! The experiment of a document, on its way to a scenario.
 
 use std::{fmt::Write as _, time::Duration};
 

@@ -1,4 +1,4 @@
-//! From the documents of other tools.
+//! Readers of the documents of other tools.
 
 mod litmus;
 mod mesh;

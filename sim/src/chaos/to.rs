@@ -1,4 +1,4 @@
-//! From a scenario to the documents of other tools.
+//! Writers of the documents of other tools from a scenario.
 
 mod litmus;
 mod mesh;

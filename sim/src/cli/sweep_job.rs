@@ -29,7 +29,7 @@ use crate::cli::{
     options::{Conditions, WORLD},
 };
 
-/// What starts the shards.
+/// The scheduler that starts the shards.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Scheduler {
     /// An Indexed Job of Kubernetes.
@@ -54,7 +54,7 @@ pub(crate) struct SweepJobArgs {
     #[arg(long, value_name = "N")]
     shards: NonZeroU64,
 
-    /// What starts the shards.
+    /// The scheduler that starts the shards.
     #[arg(long = "for", value_name = "SCHEDULER")]
     scheduler: Scheduler,
 

@@ -19,7 +19,7 @@ enum Overlap {
     },
     Triple {
         kinds: [&'static str; 3],
-        /// Whether the first and the second, the first and the third, and the second and the third are at one server.
+        /// True for each pair at one server: the first and the second, the first and the third, the second and the third.
         same_server: [bool; 3],
     },
 }

@@ -1,4 +1,4 @@
-//! What is assumed of tokio and mio, and what code of a user sees in a process of its own.
+//! Tests of what is assumed of tokio and mio, and of the view that code of a user has in a process of its own.
 //!
 //! If one of the first tests fails behind an update of tokio or mio, the runtime waits in another way than [`turn`](super::turn) knows. Look at
 //! `Driver::park_internal` in tokio's `runtime/time/mod.rs`, at `Context::park` in its `runtime/scheduler/current_thread/mod.rs` and at

@@ -1,4 +1,4 @@
-//! What a calibration says about the machine that all processes share.
+//! The times of a calibration for the machine that all processes share.
 
 use std::{
     num::{NonZeroU64, NonZeroUsize},

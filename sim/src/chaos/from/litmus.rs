@@ -1,4 +1,4 @@
-//! From manifests of Litmus.
+//! The reader of manifests of Litmus.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ const KNOWN: [&str; 27] = [
     "RANDOMNESS",
 ];
 
-/// What a variable is if the manifest does not say it.
+/// The values of variables that a manifest leaves out.
 const DEFAULTS: [(&str, &str, &str); 7] = [
     ("pod-network-latency", "NETWORK_LATENCY", "2000"),
     ("pod-network-loss", "NETWORK_PACKET_LOSS_PERCENTAGE", "100"),

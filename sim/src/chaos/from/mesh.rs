@@ -1,4 +1,4 @@
-//! From manifests of Chaos Mesh.
+//! The reader of manifests of Chaos Mesh.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! From experiments of Chaos Toolkit.
+//! The reader of experiments of Chaos Toolkit.
 //!
 //! The time of an activity is the sum of the pauses and of the activities before it; one in the background takes none of the others' time.
 
@@ -113,7 +113,7 @@ struct Reader<'a> {
     load_at: Duration,
     /// Faults without an end so far, with the names of what ends them.
     open: Vec<(usize, String)>,
-    /// What ends faults, and when.
+    /// The ends of faults, each with its time.
     ends: Vec<(Duration, End)>,
     names: Names,
 }

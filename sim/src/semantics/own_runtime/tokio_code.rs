@@ -21,7 +21,7 @@ use tokio::{
 
 use super::*;
 
-/// What code has noted, and when.
+/// The values that code has noted, with their times.
 type Notes<T> = Arc<Mutex<Vec<(Instant, T)>>>;
 
 /// Runs `code` in a process, for as long as `faults` take, and returns what it has noted.
