@@ -188,7 +188,7 @@ impl Door {
     }
 }
 
-/// What is short when `accept` fails.
+/// The resource that is short when `accept` fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Shortage {
     /// Nothing: the socket cannot accept connections, ever.

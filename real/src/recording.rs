@@ -46,7 +46,7 @@ pub(crate) struct Recording {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// What the threads share with the run.
+/// The state that the threads share with the run.
 #[derive(Default)]
 pub(crate) struct Queue {
     lines: Mutex<WaitingLines>,

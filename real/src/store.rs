@@ -38,7 +38,7 @@ const VALUES: usize = 100;
 pub(crate) struct StorePlace {
     /// The address at which it listens.
     pub(crate) address: SocketAddr,
-    /// What the client's keys begin with.
+    /// The prefix of the client's keys.
     prefix: String,
     /// The user that the client logs in as; `None` is the default user of the store.
     user: Option<String>,

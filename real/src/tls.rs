@@ -20,19 +20,19 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use args::{TlsClientArgs, TlsServerArgs};
 
-/// What rustls gets in a process: ring's algorithms, the operating system's randomness and the time of day.
+/// Returns the sources of rustls in a process: ring's algorithms, the operating system's randomness and the time of day.
 fn sources() -> Sources {
     Sources { provider: Arc::new(ring::default_provider()), time: Arc::new(DefaultTimeProvider) }
 }
 
-/// What one process of a run is given. Its `Debug` output has no key.
+/// The certificates of one process of a run. The `Debug` output has no key.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ProcessTls {
     /// The authority of the run, in DER.
     authority: Vec<u8>,
     /// The client shows a certificate, too.
     is_mutual: bool,
-    /// What a server can present, or what the client presents if it does.
+    /// The certificates that a server can present, or that the client presents if it does.
     identities: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
@@ -92,9 +92,9 @@ impl ProcessTls {
 
 /// The TLS of a run, of which each process gets its part.
 pub(crate) struct RunTls {
-    /// For each server.
+    /// The certificates of each server, by its index.
     pub(crate) servers: Vec<ProcessTls>,
-    /// For the load, and for the health checks of the orchestrator.
+    /// The certificates of the load, and of the health checks of the orchestrator.
     pub(crate) client: ProcessTls,
 }
 

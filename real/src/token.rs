@@ -58,7 +58,7 @@ pub enum InvalidToken {
     File {
         /// Path of the file.
         path: PathBuf,
-        /// What is wrong with its content.
+        /// The mistake in the content.
         #[source]
         reason: TokenError,
     },

@@ -18,7 +18,7 @@ pub(super) enum Mechanism {
     Sharing,
     /// Pauses of the whole machine.
     Pauses,
-    /// What follows a call away from its path.
+    /// The work that follows a call away from its path.
     FollowUp,
     /// Late timers.
     Timers,
@@ -39,7 +39,7 @@ pub(super) enum Choice {
 
 /// A calibration without a mechanism.
 pub(super) struct Without {
-    /// What the manifest says about it.
+    /// The mechanism's entry in the manifest.
     pub(super) facts: LeftOut,
     /// The text of the calibration.
     pub(super) text: String,

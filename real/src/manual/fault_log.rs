@@ -38,11 +38,11 @@ pub(super) struct FaultEntry {
     pub(super) target: String,
     /// The process that it is.
     pub(super) process: ProcessIdentity,
-    /// What happened.
+    /// The change.
     pub(super) change: Change,
 }
 
-/// What happened to a server or proxy.
+/// A change of the faults of a server or proxy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Change {

@@ -138,9 +138,9 @@ pub(super) struct Upstream {
     answers: AtomicBool,
     /// Number of connections so far.
     connections: AtomicU64,
-    /// What ends connections after a time.
+    /// The times at which connections are closed.
     pub(super) closings: Closings,
-    /// What is done to the bytes that are passed on.
+    /// The treatment of the bytes that are passed on.
     pub(super) flows: Flows,
     exporter: Option<Exporter>,
 }

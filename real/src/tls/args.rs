@@ -48,7 +48,7 @@ impl TlsServerArgs {
         tls.map(Some).map_err(|error| unusable("--tls-cert", self.tls_cert.as_deref(), error))
     }
 
-    /// Whether connections are encrypted.
+    /// True if connections are encrypted.
     pub(crate) fn is_on(&self) -> bool {
         self.tls_cert.is_some()
     }

@@ -19,12 +19,12 @@ fn block(is_huffman: bool, authority: &[u8]) -> Vec<u8> {
 const WRONG: &[u8] = b"127.0.0.1:1%2C127.0.0.1:2";
 const RIGHT: &[u8] = b"127.0.0.1.1.2C127.0.0.1.2";
 
-/// What a client sends at first, and these frames then.
+/// Returns the bytes that a client sends: the preface, its SETTINGS, and these frames.
 fn sent(frames: &[Vec<u8>]) -> Vec<u8> {
     [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &frame(4, 0, 0, &[0, 3, 0, 0, 0, 100])[..], &frames.concat()].concat()
 }
 
-/// What passes of `bytes` if they arrive in pieces of these sizes, which repeat.
+/// Returns the part of `bytes` that passes if they arrive in pieces of these sizes, which repeat.
 fn passed(bytes: &[u8], sizes: &[usize]) -> Vec<u8> {
     let mut frames = Frames::new();
     let mut passed = BytesMut::new();

@@ -1,4 +1,4 @@
-//! What a block of twelve scenarios covers, and the part of it that one scenario has.
+//! The ranges that a block of twelve scenarios covers, and the part of them that one scenario has.
 //!
 //! | what | in a block of twelve |
 //! | --- | --- |
@@ -33,7 +33,7 @@ const BALANCERS: [(&str, &str); 5] = [
     ("pick_first", ""),
 ];
 
-/// What servers compute.
+/// The computation of servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Work {
     /// Edge detection.
@@ -103,14 +103,14 @@ pub(super) const POLICIES: [(Policy, &str, usize); 16] = [
     (Policy::Network, "network", 2),
 ];
 
-/// What a scenario has of its block.
+/// The part of its block that a scenario has.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Strata {
     /// The number of the scenario, from 0.
     pub(super) index: u64,
     /// Requests per second.
     pub(super) rate: f64,
-    /// What servers compute.
+    /// The computation of servers.
     pub(super) work: Work,
     /// The place of its input among those of its workload in the block, from 0, the smallest, to 1.
     pub(super) size: f64,

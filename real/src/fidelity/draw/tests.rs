@@ -1,4 +1,4 @@
-//! What a draw covers, and the files of `scenarios/fidelity`.
+//! Tests of the ranges that a draw covers, and of the files of `scenarios/fidelity`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -30,7 +30,7 @@ const HELD_MAX: f64 = 0.45;
 pub(super) struct Load {
     /// Requests per second.
     pub(super) rate: f64,
-    /// What a request asks for.
+    /// The input of a request.
     pub(super) input: Input,
     /// The least time that a worker is held, in seconds; 0 for the time that the function takes.
     pub(super) held: f64,
