@@ -49,7 +49,7 @@ pub struct Episode {
     pub usual_success_rate: f64,
     /// The usual p95 of a window, in seconds.
     pub usual_latency_p95_s: f64,
-    /// Whether nothing was sent or answered.
+    /// True if nothing was sent or answered.
     pub is_silent: bool,
 }
 
@@ -69,7 +69,7 @@ struct Usual {
     p95_s: f64,
 }
 
-/// What is measured of a segment.
+/// The sums over the windows of a segment.
 #[derive(Debug, Clone, Copy, Default)]
 struct Sums {
     windows: usize,

@@ -1,4 +1,4 @@
-//! What a pipeline checks of a report: the conditions of `--fail-if`, and how CI systems are informed of them.
+//! The checks of a pipeline on a report: the conditions of `--fail-if`, and how CI systems are informed of them.
 
 mod condition;
 mod github;
@@ -43,7 +43,7 @@ pub struct GateOptions {
 /// One check of a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Check {
-    /// What is checked, such as `latency_p95 > +10%`.
+    /// The condition, such as `latency_p95 > +10%`.
     name: String,
     /// The run that it is checked of.
     of: String,

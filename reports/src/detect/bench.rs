@@ -77,7 +77,7 @@ fn threshold(text: &str) -> Result<(DetectorName, f64), String> {
     Ok((name, score.ok_or("a threshold is a number over 0")?))
 }
 
-/// What a detector has done.
+/// The results of a detector.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Entry {
     /// Its name, or the command of a program.

@@ -42,9 +42,9 @@ pub(super) struct Counts {
     incidents: Vec<(String, f64, bool)>,
     /// Alarms that belong to an incident, of all.
     pub(super) alarms: Share,
-    /// From the start of an incident to its first alarm, in seconds.
+    /// The delays from the start of an incident to its first alarm, in seconds.
     delays_s: Vec<f64>,
-    /// From the end of an incident to the end of its last alarm, in seconds.
+    /// The delays from the end of an incident to the end of its last alarm, in seconds.
     end_delays_s: Vec<f64>,
     /// False alarms.
     pub(super) false_alarms: u64,

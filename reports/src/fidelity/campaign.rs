@@ -62,7 +62,7 @@ struct WorldRuns {
     utilisations: Vec<f64>,
     /// The number of runs that are left out because they are not trusted.
     untrusted: usize,
-    /// What the first simulated run asks for beyond what was calibrated, as a sentence without its subject.
+    /// The part of the first simulated run that is outside of the calibrated range, as a sentence without its subject.
     beyond: Option<String>,
     /// The phases of the simulated runs that it concerns.
     phases_beyond: BTreeSet<String>,
@@ -72,7 +72,7 @@ struct WorldRuns {
 struct RunSource<'a> {
     scenario: &'a str,
     world: &'a str,
-    /// What takes the place of the world in the names of their folders.
+    /// The word in the names of their folders that takes the place of the world.
     folder: &'a str,
     /// The digest of the calibration.
     calibration: &'a str,

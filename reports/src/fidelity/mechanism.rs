@@ -1,4 +1,4 @@
-//! What each mechanism of a calibration explains: simulated runs that leave it out are compared with the same real runs.
+//! The effect of each mechanism of a calibration: simulated runs that leave it out are compared with the same real runs.
 
 use super::{Cell, Fidelity, Measure, MeasureSummary, ScenarioFidelity, places};
 use crate::compare::Member;

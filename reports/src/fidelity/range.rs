@@ -1,4 +1,4 @@
-//! What a calibration has measured, and what a run asks of it.
+//! The range that a calibration has measured, and the demands of a run on it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::{compare::WHOLE, read::read_text, run::RecordedRun};
 
-/// What a calibration has measured: with a machine that all processes share, the sizes of the work of each workload, and the rates.
+/// The range of a calibration: with a machine that all processes share, the sizes of the work of each workload, and the rates.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct CalibratedRange {
     /// The smallest and the largest size, by workload.
@@ -45,12 +45,12 @@ impl Extent {
     }
 }
 
-/// What a run asks for beyond what was calibrated.
+/// The part of a run that is outside of the calibrated range.
 #[derive(Debug, PartialEq)]
 pub(super) struct Beyond {
     /// A sentence about it, without its subject.
     pub(super) sentence: String,
-    /// Whether it concerns all requests, as the rate of the load does.
+    /// True if it concerns all requests, as the rate of the load does.
     is_everywhere: bool,
     /// The intended times of the requests whose size it is, in microseconds.
     times_us: Vec<u64>,

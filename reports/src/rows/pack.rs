@@ -181,10 +181,10 @@ const HAS_SENT: u8 = 1 << 5;
 const HAS_DONE: u8 = 1 << 6;
 const HAS_LATENCY: u8 = 1 << 7;
 
-/// In the byte of the status of an attempt.
+/// A flag in the byte of the status of an attempt.
 const HAS_COMMITTED: u8 = 1 << 5;
 
-/// In the byte of what most requests do not have.
+/// The flags of a byte for parts that most requests do not have.
 const HAS_KIND: u8 = 1 << 4;
 const HAS_USER: u8 = 1 << 5;
 const HAS_STREAM: u8 = 1 << 6;

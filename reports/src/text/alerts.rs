@@ -135,7 +135,7 @@ fn named(targets: &[String]) -> String {
     }
 }
 
-/// What is written below the table of faults.
+/// The legend below the table of faults.
 const LEGEND: &str =
     "  a rule is late by / resolved after the fault is lifted; - is a fault with errors within the budget\n";
 

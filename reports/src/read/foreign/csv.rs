@@ -34,7 +34,7 @@ const BUFFER: usize = 1 << 16;
 pub(super) struct Header {
     /// The names of the columns.
     pub(super) names: Vec<String>,
-    /// Whether the first line has them.
+    /// True if the first line has the names.
     is_line: bool,
     /// The position of each watched column in a row.
     positions: Vec<Option<usize>>,

@@ -380,7 +380,7 @@ fn collect_names(row: &Value, prefix: &str, depth: usize, names: &mut BTreeSet<S
 /// The keys that lead to the watched columns, each with those of the object below it.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
-    /// In the order of their names.
+    /// The keys with their names, sorted by name.
     sorted: Vec<(String, Key)>,
     /// Which digests of names there are, by their last eight bits: most names of a row are not watched.
     digests: [u64; 4],

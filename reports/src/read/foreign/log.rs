@@ -32,7 +32,7 @@ pub(super) struct Log<'a> {
     reader: LayoutReader,
 }
 
-/// What a layout needs to know of the columns before rows can be read.
+/// The columns as a layout needs them before rows can be read.
 #[derive(Debug)]
 enum LayoutReader {
     Table(csv::Header),

@@ -59,7 +59,7 @@ pub(super) struct RowsRead {
     servers: BTreeSet<Name>,
 }
 
-/// What rows said of how their requests ended: the status, the error, the success.
+/// The endings of requests as rows say them: the status, the error, the success.
 type KnownEnding = [Option<String>; 3];
 
 impl<'a> RowReader<'a> {

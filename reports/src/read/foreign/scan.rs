@@ -1,4 +1,4 @@
-//! What has to be known of all rows of a log before the first one becomes a request.
+//! The facts about all rows of a log that must be known before the first one becomes a request.
 
 use super::{
     super::{
@@ -43,7 +43,7 @@ struct ScanPart {
     first: Vec<Option<String>>,
     /// The columns that have had no cell yet.
     unseen: Vec<usize>,
-    /// For each `--only`: whether a row that the ones before let pass has the column, and whether there is such a row.
+    /// Two flags for each `--only`: a row that the ones before let pass has the column; there is such a row.
     only: Vec<[bool; 2]>,
     rows: u64,
     zero: f64,
@@ -57,9 +57,9 @@ struct ScanPart {
 /// The kinds of statuses that there are.
 #[derive(Debug, Clone, Copy, Default)]
 struct Statuses {
-    /// Whether there are numbers above 0 that gRPC has.
+    /// True if there are numbers above 0 that gRPC has.
     has_codes: bool,
-    /// Whether there are numbers that only HTTP has.
+    /// True if there are numbers that only HTTP has.
     has_http: bool,
     /// The number of zeros, and of those beside an error in words.
     zeros: u64,

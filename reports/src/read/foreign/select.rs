@@ -9,7 +9,7 @@ use super::{
 /// The greatest number of dropped requests that a row may stand for. Each becomes a row of its own.
 const DROPPED_MAX: u64 = 1_000_000;
 
-/// What a row stands for.
+/// The meaning of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Row {
     /// One request.
