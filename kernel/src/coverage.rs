@@ -60,7 +60,7 @@ impl Coverage {
     /// cache one over its attempts.
     pub fn of_run(scenario: &Scenario, seed: u64, rows: &dyn Rows) -> Self {
         let mut reached = BTreeSet::new();
-        let mut shown = Shown::of(scenario);
+        let mut shown = Shown::new(scenario);
         for row in rows.events() {
             reached.extend(shown.by(&row).map(Milestone::State));
             if row.event == Event::Reached {

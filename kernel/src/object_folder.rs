@@ -123,7 +123,7 @@ impl StoreUrl {
     /// # Errors
     ///
     /// Returns an error if the scheme is unknown, the bucket or the prefix is missing, or a part of the prefix is empty, `.` or `..`.
-    pub fn of(path: &Path) -> Option<Result<Self, StoreError>> {
+    pub fn from_path(path: &Path) -> Option<Result<Self, StoreError>> {
         let text = path.to_str()?;
         let (scheme, rest) = text.split_once("://")?;
         let is_scheme = !scheme.is_empty() && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));

@@ -118,7 +118,7 @@ impl Door {
                         refuse(connection);
                     }
                 },
-                Err(error) => match Shortage::of(&error) {
+                Err(error) => match Shortage::from_error(&error) {
                     Shortage::None => return Err(error),
                     // Only that connection failed, before it was accepted.
                     Shortage::Connection => {}
@@ -202,7 +202,7 @@ enum Shortage {
 }
 
 impl Shortage {
-    fn of(error: &io::Error) -> Self {
+    fn from_error(error: &io::Error) -> Self {
         match Errno::from_io_error(error) {
             Some(Errno::BADF | Errno::INVAL | Errno::NOTSOCK | Errno::FAULT | Errno::OPNOTSUPP) => Self::None,
             Some(Errno::MFILE | Errno::NFILE) => Self::Descriptors,

@@ -100,7 +100,7 @@ pub(crate) struct RunTls {
 
 impl RunTls {
     /// Makes the certificates of a run, if its connections are encrypted. Fails if the operating system has no randomness.
-    pub(crate) fn of(scenario: &Scenario) -> io::Result<Option<Self>> {
+    pub(crate) fn for_scenario(scenario: &Scenario) -> io::Result<Option<Self>> {
         scenario.tls.map(|tls| Self::new(tls.mode, scenario)).transpose()
     }
 
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn what_a_process_is_given_is_the_same_after_a_round_trip_and_shows_no_key() {
         let text = "name = \"s\"\nduration = \"1s\"\n[load]\nrate = 1\n[tls]\nmode = \"mutual\"\n";
-        let run = RunTls::of(&Scenario::parse("s", text, &[]).unwrap()).unwrap().unwrap();
+        let run = RunTls::for_scenario(&Scenario::parse("s", text, &[]).unwrap()).unwrap().unwrap();
         for process in run.servers.iter().chain([&run.client]) {
             let text = serde_json::to_string(process).unwrap();
             assert_eq!(serde_json::from_str::<ProcessTls>(&text).unwrap(), *process);

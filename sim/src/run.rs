@@ -176,7 +176,7 @@ impl Asked {
     fn runtime(&self) -> RuntimeKind {
         match self {
             Self::Workload(_) => RuntimeKind::Shared,
-            Self::App(app) => RuntimeKind::of(app),
+            Self::App(app) => RuntimeKind::for_app(app),
         }
     }
 }
@@ -207,7 +207,7 @@ fn server_software(settings: ReplicaSettings) -> Software {
 
 /// Returns the software of every replica: a process of its service of `app`.
 fn app_software(app: App, scenario: Scenario, seed: u64) -> Software {
-    let runtime = RuntimeKind::of(&app);
+    let runtime = RuntimeKind::for_app(&app);
     let entropy = Entropy::new(seed);
     Software::new(move |ReplicaProcess { world, recorder, index, name, injector, shared }| {
         let service = scenario.service_of(index);

@@ -54,7 +54,7 @@ impl<'a> Session<'a> {
             drawn.iter().for_each(|fault| complain(&format!("  {}", fault.text(&names))));
         }
         let default = || RunFolder::default_place(&explicit.name, world, args.seed);
-        let destination = Destination::of(args.out.clone().unwrap_or_else(default))?;
+        let destination = Destination::from_path(args.out.clone().unwrap_or_else(default))?;
         // Prepared before the run, so that a run is not lost to a place that cannot be written.
         let earlier = if args.force { Earlier::Force } else { earlier };
         let folder = RunFolder::prepare(destination.place(), earlier).map_err(Failure::wrong_input)?;

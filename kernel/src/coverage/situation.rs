@@ -75,8 +75,8 @@ pub struct Moment {
 /// one pass over the events and one over the requests, and with a cache one over the attempts.
 pub fn moments(scenario: &Scenario, seed: u64, rows: &dyn Rows) -> Vec<Moment> {
     let mut found = Moments::default();
-    let mut in_force = InForce::of(scenario);
-    let mut shown = Shown::of(scenario);
+    let mut in_force = InForce::new(scenario);
+    let mut shown = Shown::new(scenario);
     for row in rows.events() {
         let place = row.target.as_ref().and_then(|target| in_force.place_of(target));
         for state in shown.by(&row) {
@@ -86,7 +86,7 @@ pub fn moments(scenario: &Scenario, seed: u64, rows: &dyn Rows) -> Vec<Moment> {
             let place = in_force.place_of(&row.source);
             found.add(Shows::Reached(Milestone::Sometimes(cause.as_str().into())), place, &in_force, row.at_us);
         }
-        match Change::of(&row) {
+        match Change::shown_by(&row) {
             // Without the condition itself, which another server may have.
             Some(Change::Begins(condition)) => {
                 found.add(Shows::Begins(condition), place, &in_force, row.at_us);
@@ -150,7 +150,7 @@ struct InForce {
 }
 
 impl InForce {
-    fn of(scenario: &Scenario) -> Self {
+    fn new(scenario: &Scenario) -> Self {
         let places = scenario.server_names().enumerate().map(|(place, name)| (Name::from(name), place));
         Self { places: places.collect(), counts: BTreeMap::new() }
     }
@@ -202,7 +202,7 @@ enum Change {
 }
 
 impl Change {
-    fn of(row: &EventRow) -> Option<Self> {
+    fn shown_by(row: &EventRow) -> Option<Self> {
         let fault = || row.cause.as_deref().and_then(|cause| cause.parse().ok()).map(Condition::Fault);
         Some(match row.event {
             Event::FaultStart => Self::Begins(fault()?),

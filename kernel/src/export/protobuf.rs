@@ -22,7 +22,7 @@ const ZERO_THRESHOLD: f64 = 2.938_735_877_055_719e-39;
 pub fn encode_protobuf(series: &Series) -> Vec<u8> {
     let mut bytes = Vec::new();
     for family in Family::ALL {
-        let metric: Vec<_> = series.of(family).map(|(labels, value)| metric(family, labels, value)).collect();
+        let metric: Vec<_> = series.of_family(family).map(|(labels, value)| metric(family, labels, value)).collect();
         if metric.is_empty() {
             continue;
         }

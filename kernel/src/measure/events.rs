@@ -74,7 +74,7 @@ impl Events {
                     let change = row.cause.clone().unwrap_or_default();
                     changes.push(ChangeSummary { at_us: row.at_us, change });
                 }
-                Event::Finished => finished.extend(FinishedWork::of(&row)),
+                Event::Finished => finished.extend(FinishedWork::from_event(&row)),
                 _ => {}
             }
         }

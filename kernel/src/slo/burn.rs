@@ -48,7 +48,7 @@ impl AlertRule {
     pub const NAMES: [&'static str; 3] = [BURN_RATES[0].0, BURN_RATES[1].0, BURN_RATES[2].0];
 
     /// Returns the rules of an objective, the fastest first.
-    pub(super) fn of(slo: &Slo) -> [Self; 3] {
+    pub(super) fn for_objective(slo: &Slo) -> [Self; 3] {
         BURN_RATES.map(|(name, severity, burn_rate, divisor)| Self {
             name,
             severity,

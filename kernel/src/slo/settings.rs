@@ -198,7 +198,7 @@ impl Slo {
 
     /// Returns the alert rules, the fastest first.
     pub fn rules(&self) -> [AlertRule; 3] {
-        AlertRule::of(self)
+        AlertRule::for_objective(self)
     }
 
     /// Returns the shortest window of a rule.

@@ -125,13 +125,13 @@ impl MachineModel {
     pub(super) fn fit(cores: usize, runs: &MachineRuns) -> Option<Self> {
         let fit = fit::fit(&runs.fitted);
         let of_pictures = samples(&runs.fitted, &fit);
-        let timer = WarmAndCold::of(of_pictures.values().flat_map(|stages| stages[LATE].clone()).collect())?;
+        let timer = WarmAndCold::fit(of_pictures.values().flat_map(|stages| stages[LATE].clone()).collect())?;
         let mut messages = Vec::new();
         let mut services = Vec::new();
         let others = runs.others.iter().map(|(workload, runs)| (*workload, samples(runs, &fit)));
         for (workload, by_size) in [("sobel", of_pictures)].into_iter().chain(others) {
             for (size, stages) in by_size {
-                let [_, to_server, service, to_client] = stages.map(WarmAndCold::of);
+                let [_, to_server, service, to_client] = stages.map(WarmAndCold::fit);
                 let (Some(to_server), Some(service), Some(to_client)) = (to_server, service, to_client) else {
                     continue;
                 };

@@ -87,7 +87,7 @@ impl Moments {
         Self(moments)
     }
 
-    fn of(&self, attempt: &AttemptRow) -> Option<u64> {
+    fn time_of(&self, attempt: &AttemptRow) -> Option<u64> {
         let key = (attempt.request, attempt.attempt);
         let found = self.0.binary_search_by_key(&key, |(request, attempt, _)| (*request, *attempt));
         found.ok().map(|at| self.0[at].2)
@@ -98,7 +98,7 @@ fn frame(rows: &[JoinedRow], finished: &Moments, backoff: &Moments) -> PolarsRes
     let request = |value: fn(&RequestRow) -> Option<u64>| rows.iter().map(move |(request, _)| value(request));
     let attempt = |value: fn(&AttemptRow) -> u64| rows.iter().map(move |(_, attempt)| attempt.as_ref().map(value));
     let moments = |moments: &Moments| -> Vec<Option<u64>> {
-        rows.iter().map(|(_, attempt)| moments.of(attempt.as_ref()?)).collect()
+        rows.iter().map(|(_, attempt)| moments.time_of(attempt.as_ref()?)).collect()
     };
     let attempts = rows.iter().map(|(_, attempt)| attempt.as_ref());
     DataFrame::new(

@@ -25,7 +25,7 @@ pub struct GoalBounds {
 
 impl GoalBounds {
     /// Returns the bounds of `measure`; `None` if it has no goal.
-    pub fn of(measure: Measure) -> Option<Self> {
+    pub fn for_measure(measure: Measure) -> Option<Self> {
         let share = |share| Some(Self { share, seconds: None });
         match measure {
             Measure::P50 => share([0.10, 0.03]),
@@ -46,7 +46,7 @@ impl GoalBounds {
 impl Goal {
     /// Returns the goal that an error of `measure` reaches. `real` is the real value. It is `None` if the measure has no goal.
     pub(super) fn for_error(measure: Measure, error: f64, real: Option<f64>) -> Option<Self> {
-        let bounds = GoalBounds::of(measure)?;
+        let bounds = GoalBounds::for_measure(measure)?;
         let [reached, beyond] = [0, 1].map(|place| bounds.admits(place, error, real));
         Some(match (reached, beyond) {
             (_, true) => Self::Beyond,

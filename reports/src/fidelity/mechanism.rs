@@ -83,11 +83,11 @@ impl Fidelity {
         // A scenario without such runs would make the first row one of other scenarios than the rest.
         let whole = self.scenarios.iter().filter(|scenario| !scenario.without.is_empty());
         let whole: Vec<&[Cell]> = whole.map(|scenario| scenario.cells.as_slice()).collect();
-        let mut summaries = vec![MechanismSummary::of(None, &whole)];
+        let mut summaries = vec![MechanismSummary::new(None, &whole)];
         for name in mechanisms {
             let cells = self.scenarios.iter().filter_map(|scenario| scenario.without(name));
             let cells: Vec<&[Cell]> = cells.map(|without| without.cells.as_slice()).collect();
-            summaries.push(MechanismSummary::of(Some(name), &cells));
+            summaries.push(MechanismSummary::new(Some(name), &cells));
         }
         summaries
     }
@@ -103,10 +103,10 @@ impl Fidelity {
 }
 
 impl MechanismSummary {
-    fn of(mechanism: Option<&str>, scenarios: &[&[Cell]]) -> Self {
+    fn new(mechanism: Option<&str>, scenarios: &[&[Cell]]) -> Self {
         let summary = |measure: Option<Measure>| {
             let cells = scenarios.iter().flat_map(|cells| cells.iter());
-            MeasureSummary::of(measure, cells.filter(|cell| measure.is_none_or(|measure| cell.measure == measure)))
+            MeasureSummary::new(measure, cells.filter(|cell| measure.is_none_or(|measure| cell.measure == measure)))
         };
         Self {
             mechanism: mechanism.map(str::to_owned),

@@ -27,7 +27,7 @@ struct Extent {
 }
 
 impl Extent {
-    fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
+    fn new(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let extent = |value| Self { min: value, max: value };
         values
             .into_iter()
@@ -89,8 +89,8 @@ impl CalibratedRange {
         for ServiceTime { workload, units } in service_times {
             by_workload.entry(workload).or_default().push(units as f64);
         }
-        let units = by_workload.into_iter().filter_map(|(workload, units)| Some((workload, Extent::of(units)?)));
-        Self { units: units.collect(), rates: Extent::of(fitted_rates) }
+        let units = by_workload.into_iter().filter_map(|(workload, units)| Some((workload, Extent::new(units)?)));
+        Self { units: units.collect(), rates: Extent::new(fitted_rates) }
     }
 
     /// Returns what a run asks for beyond this; `None` if it stays within it.
@@ -108,7 +108,7 @@ impl CalibratedRange {
                 times_us.push(row.intended_us);
             }
         });
-        self.left_by_work(scenario, Extent::of(sizes.into_values().flatten()), times_us)
+        self.left_by_work(scenario, Extent::new(sizes.into_values().flatten()), times_us)
     }
 
     fn left_by_work(&self, scenario: &Scenario, asked: Option<Extent>, times_us: Vec<u64>) -> Option<Beyond> {
@@ -124,7 +124,7 @@ impl CalibratedRange {
         // Neither users nor a trace have rates of their own.
         let rates = rates.filter(|_| load.users.is_none() && load.trace_us.is_none());
         let mut is_everywhere = false;
-        if let (Some(asked), Some(known)) = (Extent::of(rates), self.rates)
+        if let (Some(asked), Some(known)) = (Extent::new(rates), self.rates)
             && !known.holds(asked)
         {
             is_everywhere = true;
@@ -166,7 +166,7 @@ mod tests {
         let scenario = Scenario::parse("s", &scenario, &[]).unwrap();
         range(text).left_by_work(
             &scenario,
-            Extent::of(sizes.iter().filter_map(|size| units(size)).map(|units| units as f64)),
+            Extent::new(sizes.iter().filter_map(|size| units(size)).map(|units| units as f64)),
             vec![1_500],
         )
     }

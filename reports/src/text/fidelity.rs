@@ -101,7 +101,7 @@ pub(crate) fn summary_rows(fidelity: &Fidelity) -> Vec<Vec<String>> {
 }
 
 fn summary_row(summary: &MeasureSummary) -> Vec<String> {
-    let bounds = summary.measure.and_then(GoalBounds::of);
+    let bounds = summary.measure.and_then(GoalBounds::for_measure);
     let goal = |place: usize, reached: usize| match (summary.goals, bounds) {
         (0, _) => String::new(),
         (goals, None) => part(reached, goals),

@@ -125,7 +125,7 @@ impl SweepJobArgs {
 
     /// Returns the place of the shards' folders, if it is in an object store.
     fn store(&self) -> Result<Option<StoreUrl>, Failure> {
-        self.out.as_deref().and_then(StoreUrl::of).transpose().map_err(Failure::wrong_input)
+        self.out.as_deref().and_then(StoreUrl::from_path).transpose().map_err(Failure::wrong_input)
     }
 
     /// Returns the folder of the shards' folders.
@@ -168,7 +168,7 @@ impl SweepJobArgs {
 
     fn parallel(&self, scenario: &Scenario) -> String {
         let (shards, place, command) = (self.shards, self.folder(scenario), self.command());
-        let log = match StoreUrl::of(Path::new(&place)) {
+        let log = match StoreUrl::from_path(Path::new(&place)) {
             Some(Ok(url)) => url.local().display().to_string(),
             _ => place.clone(),
         };

@@ -99,7 +99,7 @@ impl Inbox {
 
     /// Returns `future`, which others complete, for a task of the process.
     pub(super) fn outer<F>(self: &Arc<Self>, future: F) -> Outer<F> {
-        Outer { future, waker: InboxWaker::of(self.clone()) }
+        Outer { future, waker: InboxWaker::new(self.clone()) }
     }
 }
 
@@ -134,7 +134,7 @@ pub(super) struct InboxWaker {
 }
 
 impl InboxWaker {
-    pub(super) fn of(inbox: Arc<Inbox>) -> Self {
+    pub(super) fn new(inbox: Arc<Inbox>) -> Self {
         Self { inbox, known: None }
     }
 

@@ -83,7 +83,7 @@ pub(super) fn ends(
 ) -> (ByteStream<ProcessEnd>, OutsideEnd) {
     let Connection { socket, outgoing, incoming } = connection;
     let shared = Arc::new(Shared { outgoing, incoming, activity: activity.clone(), state: Mutex::default() });
-    let [reader, writer] = [(); 2].map(|()| InboxWaker::of(inbox.clone()));
+    let [reader, writer] = [(); 2].map(|()| InboxWaker::new(inbox.clone()));
     let end = ProcessEnd { shared: shared.clone(), reader, writer };
     (ByteStream::new(end), OutsideEnd { shared, socket, has_ended: false, is_shut: false })
 }

@@ -68,7 +68,7 @@ pub enum ChangeTarget {
 
 impl ChangeTarget {
     /// Returns what the setting belongs to.
-    pub(super) fn of(setting: &str) -> Self {
+    pub(super) fn for_setting(setting: &str) -> Self {
         match setting.split('.').next() {
             Some("load") => Self::Load,
             Some("servers") => Self::Servers,

@@ -32,13 +32,13 @@ pub(super) struct WarmAndCold {
 impl WarmAndCold {
     /// Computes the quantiles at coldness 0 and 1, on the line through the warm and the cold samples, which are pairs (coldness, microseconds).
     /// `None` without samples.
-    pub(super) fn of(mut samples: Vec<(f64, f64)>) -> Option<Self> {
+    pub(super) fn fit(mut samples: Vec<(f64, f64)>) -> Option<Self> {
         samples.sort_by(|one, other| one.0.total_cmp(&other.0));
         let largest = samples.get(samples.len().checked_sub(1)? * 99 / 100)?.0;
         let warm = samples.partition_point(|sample| sample.0 <= WARM_MAX).max(SAMPLES_MIN).min(samples.len());
         let cold = samples.partition_point(|sample| sample.0 < largest * COLD_SHARE);
         let cold = cold.min(samples.len().saturating_sub(SAMPLES_MIN));
-        let [warm, cold] = [Group::of(&samples[..warm]), Group::of(&samples[cold..])];
+        let [warm, cold] = [Group::new(&samples[..warm]), Group::new(&samples[cold..])];
         let distance = cold.coldness - warm.coldness;
         let quantiles = GRID.map(|probability| {
             let at_warm = warm.quantile(probability);
@@ -78,7 +78,7 @@ struct Group {
 }
 
 impl Group {
-    fn of(samples: &[(f64, f64)]) -> Self {
+    fn new(samples: &[(f64, f64)]) -> Self {
         let mut times: Vec<_> = samples.iter().map(|(_, micros)| *micros).collect();
         times.sort_by(f64::total_cmp);
         let coldness = samples.iter().map(|(coldness, _)| coldness).sum::<f64>() / samples.len().max(1) as f64;

@@ -116,9 +116,9 @@ fn a_pause_is_found_and_what_overlaps_it_is_left_out() {
 
 #[test]
 fn a_machine_whose_coldness_never_changes_has_one_distribution() {
-    let same = WarmAndCold::of((0..500).map(|number| (1.0, f64::from(number))).collect()).unwrap();
+    let same = WarmAndCold::fit((0..500).map(|number| (1.0, f64::from(number))).collect()).unwrap();
     assert_eq!(same.warm, same.cold);
-    assert_eq!(WarmAndCold::of(Vec::new()), None);
+    assert_eq!(WarmAndCold::fit(Vec::new()), None);
 }
 
 #[test]

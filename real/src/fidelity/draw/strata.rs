@@ -134,7 +134,7 @@ pub(super) struct Strata {
 
 impl Strata {
     /// Returns the part of scenario `index`.
-    pub(super) fn of(seed: u64, index: u64) -> Self {
+    pub(super) fn draw(seed: u64, index: u64) -> Self {
         let block = Block { seed, number: index / BLOCK };
         let position = (index % BLOCK) as usize;
         let mut dice = dice_of(seed, "strata", &[index]);

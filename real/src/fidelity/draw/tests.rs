@@ -26,7 +26,7 @@ fn scenario(drawn: &DrawnScenario) -> Scenario {
 fn block(seed: u64, number: u64) -> Vec<(Strata, work::Load, Scenario)> {
     let indices = number * BLOCK..(number + 1) * BLOCK;
     let members = indices.map(|index| {
-        let strata = Strata::of(seed, index);
+        let strata = Strata::draw(seed, index);
         let load = work::draw(&strata, seed, 2.0);
         (strata, load, scenario(&draw(seed, index, 2)))
     });

@@ -40,7 +40,7 @@ pub(super) fn manifest(args: &SweepJobArgs, scenario: &Scenario) -> Result<Strin
         Some(_) => place.clone(),
         None => format!("/volume/{}", place.trim_start_matches('/')),
     };
-    let Storage { credentials, volume, merged } = Storage::of(args, &place)?;
+    let Storage { credentials, volume, merged } = Storage::for_job(args, &place)?;
     let shards = args.shards;
     let calibration = has_calibration.then_some("/scenario/calibration.toml");
     let mut words: Vec<String> =
@@ -117,7 +117,7 @@ struct Storage {
 }
 
 impl Storage {
-    fn of(args: &SweepJobArgs, place: &str) -> Result<Self, Failure> {
+    fn for_job(args: &SweepJobArgs, place: &str) -> Result<Self, Failure> {
         let merge = args.merge(place);
         if args.store()?.is_none() {
             let claim = string(&args.claim);
