@@ -116,7 +116,9 @@ impl Replica {
         else {
             return;
         };
-        let (scenario, servers, shapes) = (scenario.to_toml(), servers.clone(), BTreeMap::new());
+        let scenario = scenario.to_toml();
+        let servers = servers.clone();
+        let shapes = BTreeMap::new();
         self.state().calling = Some(Calling { scenario, service, servers, shapes });
     }
 
@@ -182,15 +184,23 @@ impl Replica {
             if let Some(calling) = &calling {
                 let _ = commands.send(line(&ReplicaCommand::Call(Box::new(calling.clone()))) + "\n");
             }
-            let (tuning, branch) = (state.tuning.take(), state.branch);
+            let tuning = state.tuning.take();
+            let branch = state.branch;
             if let Some(tuning) = &tuning {
                 let _ = commands.send(line(&ReplicaCommand::Tune(tuning.clone())) + "\n");
             }
             if let Some(branch) = branch {
                 let _ = commands.send(line(&ReplicaCommand::Branch(branch)) + "\n");
             }
-            let (process, commands) = (Some(process), Some(commands));
-            *state = ReplicaState { process, commands, frozen: false, started, tuning, calling, branch };
+            *state = ReplicaState {
+                process: Some(process),
+                commands: Some(commands),
+                frozen: false,
+                started,
+                tuning,
+                calling,
+                branch,
+            };
         }
         Ok(state.started)
     }

@@ -51,7 +51,9 @@ impl StorePlace {
             Some(StoreAddress::Redis { user, .. }) => user.clone(),
             _ => None,
         };
-        let (name, begun, pid) = (&scenario.name, facts::now(), std::process::id());
+        let name = &scenario.name;
+        let begun = facts::now();
+        let pid = std::process::id();
         let prefix = format!("rehearsal:{name}:{seed}:{begun}:{pid}:{:x}:", machine_ns());
         Self { address, prefix, user }
     }

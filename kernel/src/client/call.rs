@@ -457,8 +457,10 @@ impl<'a> Call<'a> {
         if let Some(cause) = &cause {
             self.event_at(Event::AttemptFailed, now).attempt(id.number).target(name).cause(cause).record();
         }
-        let (attempt, server) = (id.number, name.clone());
-        let (start_us, end_us) = (at.as_micros(), now.as_micros());
+        let attempt = id.number;
+        let server = name.clone();
+        let start_us = at.as_micros();
+        let end_us = now.as_micros();
         let status = failure.map_or(Code::Ok, |failure| failure.code);
         if let Some(inner) = &self.inner {
             return inner.add(InnerAttempt { attempt, server, start_us, end_us, status, cause });

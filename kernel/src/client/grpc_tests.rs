@@ -44,7 +44,9 @@ fn client(keys: &str) -> Settings {
 fn play(service: &Service, settings: Settings, calls: &[u64]) -> Vec<(u64, Response)> {
     let client = service.client(settings);
     let calls = (0..).zip(calls).map(|(id, millis)| {
-        let (client, world, begin) = (client.clone(), service.world.clone(), at(*millis));
+        let client = client.clone();
+        let world = service.world.clone();
+        let begin = at(*millis);
         async move {
             world.sleep_until(begin).await;
             let response = client.call(Request { id, message: rpc::message(id, &Input::Data) }).await;
@@ -218,7 +220,8 @@ type Seen = Arc<Mutex<Vec<Option<String>>>>;
 fn serve_foreign(service: &Service, index: usize, answers: Vec<Answer>) -> Seen {
     let seen = Seen::default();
     let host = service.network.host(&server_name(index));
-    let (world, log) = (host.clone(), seen.clone());
+    let world = host.clone();
+    let log = seen.clone();
     let answers = Arc::new(Mutex::new(answers));
     host.spawn(Box::pin(async move {
         let mut listener = world.listen().await.expect("the host can listen");
@@ -333,7 +336,8 @@ fn headers_commit_a_call_to_its_attempt() {
 fn serve_goaway(service: &Service) -> Seen {
     let seen = Seen::default();
     let host = service.network.host("server-0");
-    let (world, log) = (host.clone(), seen.clone());
+    let world = host.clone();
+    let log = seen.clone();
     host.spawn(Box::pin(async move {
         let mut listener = world.listen().await.expect("the host can listen");
         let mut first = listener.accept().await.expect("the client connects");
@@ -410,7 +414,8 @@ fn no_call_is_lost_when_connections_reach_their_age() {
 /// A9: what is left of the calls when the grace is over ends with the connection.
 #[test]
 fn the_grace_of_an_old_connection_ends_its_calls() {
-    let (age, grace) = (Some(Duration::from_secs(2)), Some(Duration::from_millis(50)));
+    let age = Some(Duration::from_secs(2));
+    let grace = Some(Duration::from_millis(50));
     let aged = ReplicaSettings { max_connection_age: age, max_connection_age_grace: grace, ..hanging() };
     let service = Service::new(1);
     service.serve(0, aged, Instant::NEVER);
@@ -549,7 +554,8 @@ fn a_frozen_moment_of_connecting_is_waited_for_in_order() {
     service.serve(1, answering(1), Instant::NEVER);
     service.links[0].set_shape(Shape { latency: Duration::from_millis(100), ..Default::default() });
     let client = service.client(grpc(""));
-    let (world, caller) = (service.world.clone(), client.clone());
+    let world = service.world.clone();
+    let caller = client.clone();
     let response = service.network.run(async move {
         let response = caller.call(Request { id: 0, message: rpc::message(0, &Input::Data) }).await;
         (world.now().since(Instant::START).as_millis() >= 100, response)

@@ -63,7 +63,8 @@ impl Node {
         let (feature, least, greatest) = varying[chosen];
         let at = least + (greatest - least) * unit(rng);
         let above = steps.extract_if(.., |step| step[feature] > at).collect();
-        let (below, above) = (Self::grow(steps, depth - 1, rng), Self::grow(above, depth - 1, rng));
+        let below = Self::grow(steps, depth - 1, rng);
+        let above = Self::grow(above, depth - 1, rng);
         Self::Cut { feature, at, below: below.into(), above: above.into() }
     }
 

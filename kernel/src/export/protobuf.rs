@@ -79,7 +79,8 @@ fn histogram(family: Family, distribution: &Distribution) -> Histogram {
 
 /// Returns the native buckets as spans of consecutive ones, and the differences of their counts.
 fn spans(buckets: impl Iterator<Item = (i32, u64)>) -> (Vec<BucketSpan>, Vec<i64>) {
-    let (mut spans, mut deltas) = (Vec::<BucketSpan>::new(), Vec::new());
+    let mut spans = Vec::<BucketSpan>::new();
+    let mut deltas = Vec::new();
     // The index behind the last bucket, from which the next span counts.
     let mut next = 0;
     let mut before = 0;

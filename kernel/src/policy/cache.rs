@@ -203,7 +203,8 @@ impl<T: Clone> Answers<T> {
     pub(crate) fn look_up(&mut self, key: &CacheKey, now: Instant) -> Lookup<T> {
         self.uses += 1;
         let uses = self.uses;
-        let (ttl, stale) = (self.settings.ttl, self.settings.stale_while_revalidate);
+        let ttl = self.settings.ttl;
+        let stale = self.settings.stale_while_revalidate;
         let Some(entry) = self.entry_mut(key) else { return Lookup::Miss };
         match freshness(now.since(entry.arrived), ttl, stale) {
             Freshness::Fresh => {

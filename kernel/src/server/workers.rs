@@ -399,7 +399,8 @@ impl Worker {
         reply: oneshot::Sender<Result<Response<Body>, NotDone>>,
         started: Instant,
     ) {
-        let (id, deadline) = (terms.occupancy.attempt(), terms.deadline);
+        let id = terms.occupancy.attempt();
+        let deadline = terms.deadline;
         let (response, mut end) = Streaming::respond(response, terms);
         // An error means that the caller has left, which drops the response.
         let _ = reply.send(Ok(response));

@@ -75,7 +75,8 @@ impl AlertRule {
 
 /// Returns a part of a window in whole milliseconds, as Prometheus has them.
 pub(super) fn part(window: Duration, divisor: u32) -> Duration {
-    let (ms, divisor) = (window.as_millis(), u128::from(divisor));
+    let ms = window.as_millis();
+    let divisor = u128::from(divisor);
     Duration::from_millis(u64::try_from((ms + divisor / 2) / divisor).unwrap_or(u64::MAX))
 }
 

@@ -50,7 +50,7 @@ const PAUSES_FROM_RATE: u64 = 300;
 /// Processor time of an expired timer, in microseconds, as the simulation has it.
 const THREAD_SWITCH_US: f64 = 10.0;
 
-/// What the runs of a machine measured.
+/// The measurements of a machine's runs.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct MachineRuns {
     /// Runs with images, at the rates that are fitted.
@@ -321,7 +321,8 @@ fn follow_up(runs: &[RunPaths]) -> f64 {
         let runs = runs.iter().filter(move |run| run.rate == rate);
         runs.fold((0.0, 0.0), |(time, calls), run| (time + run.processor_us, calls + run.paths.len() as f64))
     };
-    let (low, high) = (of_rate(FITTED[0]), of_rate(FITTED[FITTED.len() - 1]));
+    let low = of_rate(FITTED[0]);
+    let high = of_rate(FITTED[FITTED.len() - 1]);
     if high.1 <= low.1 {
         return 0.0;
     }

@@ -148,13 +148,12 @@ pub(super) struct Upstream {
 impl Upstream {
     /// The server at `address`, behind the proxy of this name.
     pub(super) fn new(world: SharedWorld, name: Name, address: SocketAddr, exporter: Option<Exporter>) -> Self {
-        let (answers, connections) = (AtomicBool::new(true), AtomicU64::new(0));
         Self {
             world,
             name,
             address: Mutex::new(address),
-            answers,
-            connections,
+            answers: AtomicBool::new(true),
+            connections: AtomicU64::new(0),
             closings: Closings::default(),
             flows: Flows::default(),
             exporter,

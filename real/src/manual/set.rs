@@ -54,7 +54,8 @@ impl Setting {
         let Some((key, value)) = text.split_once('=') else {
             return Err(Failure::wrong_input(format!("`{text}` is no setting; write, for example: servers.queue=16")));
         };
-        let (key, value) = (key.trim(), value.trim());
+        let key = key.trim();
+        let value = value.trim();
         if !changeable().any(|setting| setting == key) {
             let plain = Scenario::parse("set", "name = \"set\"\nduration = \"1s\"\nload = { rate = 1 }\n", &[]);
             let refused = plain.map_err(Failure::wrong_input)?.with_setting(key, value);

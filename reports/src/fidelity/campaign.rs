@@ -197,7 +197,8 @@ impl Campaign {
             for run in real.iter().chain(&sim) {
                 notes.extend(run.notes.iter().map(|note| format!("{}: {note}", run.place.visible())));
             }
-            let (name, variant) = (part.name.clone(), part.variant.clone());
+            let name = part.name.clone();
+            let variant = part.variant.clone();
             parts.push(PartRuns { name, variant, real, sim, without, beyond: phases_beyond, utilisations });
         }
         notes.extend(host_note(&manifest));

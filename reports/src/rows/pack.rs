@@ -314,7 +314,9 @@ impl PackedFigures for StreamFigures {
     fn unpack(from: &mut Unpacker<'_>) -> Self {
         let messages = from.number();
         let mut figure = || (from.byte() != 0).then(|| from.number());
-        let (first_us, gap_us, lost) = (figure(), figure(), figure());
+        let first_us = figure();
+        let gap_us = figure();
+        let lost = figure();
         Self { messages, first_us, gap_us, lost }
     }
 }

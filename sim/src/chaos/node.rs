@@ -278,7 +278,8 @@ impl Node {
     }
 
     fn write_json(&self, json: &mut String, indent: usize) {
-        let (space, end) = ("  ".repeat(indent + 1), "  ".repeat(indent));
+        let space = "  ".repeat(indent + 1);
+        let end = "  ".repeat(indent);
         match &self.data {
             Data::Scalar { text, quoted: true } => *json += &quote(text),
             Data::Scalar { text, .. } => *json += text,

@@ -151,8 +151,11 @@ impl SweepJobArgs {
     }
 
     fn slurm(&self, scenario: &Scenario) -> String {
-        let (shards, place, command) = (self.shards, self.folder(scenario), self.command());
-        let (folder, merge) = (quoted(&place), self.merge(&place));
+        let shards = self.shards;
+        let place = self.folder(scenario);
+        let command = self.command();
+        let folder = quoted(&place);
+        let merge = self.merge(&place);
         format!(
             "#!/bin/sh\n\
              #SBATCH --job-name={name}\n\
@@ -167,12 +170,16 @@ impl SweepJobArgs {
     }
 
     fn parallel(&self, scenario: &Scenario) -> String {
-        let (shards, place, command) = (self.shards, self.folder(scenario), self.command());
+        let shards = self.shards;
+        let place = self.folder(scenario);
+        let command = self.command();
         let log = match StoreUrl::from_path(Path::new(&place)) {
             Some(Ok(url)) => url.local().display().to_string(),
             _ => place.clone(),
         };
-        let (folder, merge, log) = (quoted(&place), self.merge(&place), quoted(&log));
+        let folder = quoted(&place);
+        let merge = self.merge(&place);
+        let log = quoted(&log);
         format!(
             "#!/bin/sh\n\
              # {title} Needs GNU parallel, whose options are the arguments of this script, such as\n\

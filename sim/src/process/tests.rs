@@ -80,7 +80,8 @@ fn a_runtime_that_has_nothing_to_do_waits_until_it_is_woken() {
         assert_eq!(turn(KEY, runtime, || ()), Rest::UntilWoken);
         let woken = Arc::new(Notify::new());
         let done = Arc::new(Mutex::new(0));
-        let (waits, counts) = (woken.clone(), done.clone());
+        let waits = woken.clone();
+        let counts = done.clone();
         let begin = || {
             spawn(async move {
                 loop {

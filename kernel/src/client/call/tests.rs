@@ -42,7 +42,9 @@ fn play_with(
     let calls: Vec<_> = (0..)
         .zip(calls)
         .map(|(id, millis)| {
-            let (client, world, begin) = (client.clone(), service.world.clone(), at(*millis));
+            let client = client.clone();
+            let world = service.world.clone();
+            let begin = at(*millis);
             async move {
                 world.sleep_until(begin).await;
                 let response = client.call(Request { id, message: rpc::message(id, &Input::Data) }).await;
@@ -210,7 +212,8 @@ fn a_cancelled_call_ends_at_once_and_says_nothing_about_its_server() {
         let begin = if status == Code::Ok { 10 } else { 0 };
         let (service, responses) =
             play_with(settings, vec![failing(Code::Unavailable, 10)], &[begin], |service, client| {
-                let (client, world) = (client.clone(), service.world.clone());
+                let client = client.clone();
+                let world = service.world.clone();
                 service.world.spawn(Box::pin(async move {
                     world.sleep_until(at(cancelled)).await;
                     client.cancel();
@@ -234,7 +237,8 @@ fn a_cancelled_attempt_is_neither_a_failure_nor_a_success_of_its_server() {
     };
     let settings = with(Policies { circuit_breaker: Some(breaker), ..Policies::default() });
     let (service, _) = play_with(settings, vec![hanging()], &[0], |service, client| {
-        let (client, world) = (client.clone(), service.world.clone());
+        let client = client.clone();
+        let world = service.world.clone();
         service.world.spawn(Box::pin(async move {
             world.sleep_until(at(5)).await;
             client.cancel();
@@ -246,7 +250,8 @@ fn a_cancelled_attempt_is_neither_a_failure_nor_a_success_of_its_server() {
 #[test]
 fn a_cancelled_call_is_not_retried_even_if_its_status_is_retryable() {
     let (service, responses) = play_with(retrying(&[Code::Cancelled], 3), vec![hanging()], &[0], |service, client| {
-        let (client, world) = (client.clone(), service.world.clone());
+        let client = client.clone();
+        let world = service.world.clone();
         service.world.spawn(Box::pin(async move {
             world.sleep_until(at(5)).await;
             client.cancel();
@@ -259,7 +264,8 @@ fn a_cancelled_call_is_not_retried_even_if_its_status_is_retryable() {
 #[test]
 fn an_attempt_goes_to_a_server_that_is_connected_while_there_is_one() {
     let (service, responses) = play_with(plain(), vec![answering(20), answering(20)], &[0, 1, 2, 3], |service, _| {
-        let (world, link) = (service.world.clone(), service.links[0].clone());
+        let world = service.world.clone();
+        let link = service.links[0].clone();
         service.world.spawn(Box::pin(async move {
             world.sleep_until(at(0) - millis(1)).await;
             // The connection is lost, and the next one does not open yet.
@@ -390,7 +396,8 @@ fn a_renewal_that_fails_leaves_the_next_to_another_call() {
     let cache = Cache { ttl: millis(100), stale_while_revalidate: millis(10_000), ..Cache::default() };
     let settings = with(Policies { cache: Some(cache), ..Policies::default() });
     let (service, responses) = play_with(settings, vec![answering(20)], &[0, 200, 300, 500], |service, _| {
-        let (world, injector) = (service.world.clone(), service.injectors[0].clone());
+        let world = service.world.clone();
+        let injector = service.injectors[0].clone();
         service.world.spawn(Box::pin(async move {
             world.sleep_until(at(150)).await;
             injector.set(failing_all(Code::Unavailable));
@@ -430,7 +437,8 @@ fn a_stale_fallback_is_the_last_known_answer() {
     let fallback = Fallback { kind: FallbackKind::Stale, ..Fallback::default() };
     let settings = with(Policies { cache: Some(cache), fallback: Some(fallback), ..Policies::default() });
     let (service, responses) = play_with(settings, vec![answering(20)], &[0, 200], |service, _| {
-        let (world, injector) = (service.world.clone(), service.injectors[0].clone());
+        let world = service.world.clone();
+        let injector = service.injectors[0].clone();
         service.world.spawn(Box::pin(async move {
             world.sleep_until(at(150)).await;
             injector.set(failing_all(Code::Unavailable));
@@ -504,7 +512,8 @@ fn an_open_breaker_rejects_calls_of_the_service_or_leaves_a_server_out() {
 
 /// Has the first server fail every call until 5 ms.
 fn failing_at_first(service: &Service, _: &crate::client::Client) {
-    let (world, injector) = (service.world.clone(), service.injectors[0].clone());
+    let world = service.world.clone();
+    let injector = service.injectors[0].clone();
     injector.set(failing_all(Code::Unavailable));
     service.world.spawn(Box::pin(async move {
         world.sleep_until(at(5)).await;

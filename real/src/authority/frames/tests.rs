@@ -47,7 +47,8 @@ fn passed(bytes: &[u8], sizes: &[usize]) -> Vec<u8> {
 
 /// Checks what passes of `frames`, in pieces of every size.
 fn check(frames: &[Vec<u8>], expected: &[Vec<u8>]) {
-    let (sent, expected) = (sent(frames), sent(expected));
+    let expected = sent(expected);
+    let sent = sent(frames);
     for size in 1..=sent.len() {
         assert_eq!(passed(&sent, &[size]), expected, "in pieces of {size} bytes");
     }
@@ -86,7 +87,8 @@ fn padding_and_priority_stay() {
 #[test]
 fn a_block_in_several_frames_is_read_as_one() {
     for is_huffman in [false, true] {
-        let (wrong, right) = (block(is_huffman, WRONG), block(is_huffman, RIGHT));
+        let wrong = block(is_huffman, WRONG);
+        let right = block(is_huffman, RIGHT);
         for (first, second) in [(1, 2), (5, 5), (5, 12), (10, 30)] {
             let split = |block: &[u8]| {
                 // The last frame is the shorter one if the code is shorter.

@@ -292,7 +292,9 @@ impl Reader<'_> {
         let targets = Targets::Servers(vec![self.names.index(&target)]);
         let [delay, lasts, every] =
             ["options.delay", "options.duration", "options.every"].map(|path| time(&arguments, path));
-        let (at, lasts, every) = (start + delay?.unwrap_or_default(), lasts?, every?);
+        let at = start + delay?.unwrap_or_default();
+        let lasts = lasts?;
+        let every = every?;
         let count = arguments.str("options.count").and_then(|count| count.parse().ok());
         if let Some(mut draft) = Draft::read(row, &arguments, at, targets, &KNOWN, &mut self.outline.notes) {
             draft.lasts = lasts;

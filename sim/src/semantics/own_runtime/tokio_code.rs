@@ -189,7 +189,8 @@ fn randomness_is_that_of_the_seed() {
     };
     let [one, two] = [1, 2].map(draw);
     assert_eq!((one.len(), &one), (1, &draw(1)));
-    let ((_, one), (_, two)) = (&one[0], &two[0]);
+    let one = &one[0].1;
+    let two = &two[0].1;
     assert!(one.0 != two.0 && one.1 != two.1 && one.2 != two.2, "{one:?} {two:?}");
 }
 

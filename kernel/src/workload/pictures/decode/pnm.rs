@@ -32,7 +32,8 @@ enum Encoding {
 impl<'a> Pnm<'a> {
     /// Reads the header. An error says what is wrong with it.
     pub(super) fn new(file: &'a [u8]) -> Result<Self, String> {
-        let (kind, mut rest) = (file.get(1).copied(), file.get(2..).unwrap_or_default());
+        let kind = file.get(1).copied();
+        let mut rest = file.get(2..).unwrap_or_default();
         let (channels, encoding) = match kind {
             Some(b'1') => (1, Encoding::TextBits),
             Some(b'2') => (1, Encoding::Text),
@@ -90,7 +91,8 @@ impl<'a> Pnm<'a> {
 
     /// Decodes the samples.
     pub(super) fn samples(mut self) -> Result<Samples, String> {
-        let (width, rows) = (self.width as usize, self.height as usize);
+        let width = self.width as usize;
+        let rows = self.height as usize;
         let count = width * rows * self.channels;
         let bytes = match self.encoding {
             Encoding::TextBits => {
