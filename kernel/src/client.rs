@@ -287,7 +287,7 @@ impl Client {
 }
 
 impl Shared {
-    /// Starts to check the health of every server, by the method of the settings, if they are to be checked.
+    /// Starts to check the health of every server, by the method of the settings, if they should be checked.
     fn start_checks(self: &Arc<Self>) {
         for server in 0..if self.settings.checks_health() { self.servers.len() } else { 0 } {
             let checks: BoxFuture<'static, ()> = if self.settings.watches_health() {

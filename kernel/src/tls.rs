@@ -105,7 +105,7 @@ pub struct Connecting {
     pub authorities: Vec<CertificateDer<'static>>,
     /// The certificate that the client presents if a server asks.
     pub identity: Option<Identity>,
-    /// The names that servers' certificates are to have, DNS names or IP addresses, by server; that of the server by default.
+    /// The names that servers' certificates must have, DNS names or IP addresses, by server; that of the server by default.
     pub names: BTreeMap<String, String>,
 }
 

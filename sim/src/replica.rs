@@ -93,7 +93,7 @@ pub(crate) struct Replica {
 struct Run {
     /// A process has to be started, as soon as the one before it is gone.
     is_wanted: bool,
-    /// There is a process, or one that was killed and whose tasks have yet to be dropped.
+    /// There is a process, or one that was killed and whose tasks have not been dropped yet.
     is_there: bool,
     /// Processes that have begun to run their software.
     starts: u64,
@@ -233,7 +233,7 @@ impl Replica {
         Some(number)
     }
 
-    /// Tells the process that it is to end, in a turn of its own.
+    /// Asks the process to end, in a turn of its own.
     fn ask_to_end(&self) {
         let injector = self.injector.clone();
         match &*lock(&self.process) {

@@ -73,7 +73,7 @@ struct Progress {
     tried: Servers,
     /// The attempts under way, if the call hedges.
     pending: Vec<SentAttempt>,
-    /// The attempts that no server has seen and that are yet to be sent again.
+    /// The attempts that no server has seen and that will be sent again.
     unseen: Vec<UnseenAttempt>,
     /// The part of a reply that has arrived, if the reply streams.
     received: Received,
@@ -477,7 +477,7 @@ impl<'a> Call<'a> {
         });
     }
 
-    /// Records the attempts that were to be sent again, and are not, as they failed.
+    /// Records the attempts that should have been sent again and were not, as they failed.
     fn record_unseen(&self, is_ended: impl Fn(&UnseenAttempt) -> bool) {
         let unseen = std::mem::take(&mut self.progress().unseen);
         let (ended, waiting): (Vec<_>, Vec<_>) = unseen.into_iter().partition(is_ended);

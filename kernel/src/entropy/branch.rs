@@ -175,7 +175,7 @@ impl Drop for Branching {
     }
 }
 
-/// Notes the time of the branch at this place, the first that is still to come.
+/// Notes the time of the branch at this place, the first that has not come yet.
 fn set_next(branches: &[Branch], place: usize) {
     NEXT.set(branches.get(place).map_or(u64::MAX, |branch| (Instant::START + branch.at).as_nanos()));
 }

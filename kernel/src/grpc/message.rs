@@ -177,7 +177,7 @@ impl Body for Pieces {
 pub(crate) struct MessageCount {
     /// Bytes of the header of the message under way that have come.
     header: SmallVec<[u8; MESSAGE_HEADER_BYTES]>,
-    /// Bytes of the message under way that are yet to come, behind its header.
+    /// Bytes of the message under way that have not come yet, behind its header.
     left: usize,
 }
 

@@ -18,7 +18,7 @@ pub struct Destination {
 }
 
 impl Destination {
-    /// Returns where results go that are to be at `out`, a folder or a URL.
+    /// Returns the destination of results that `out` names, a folder or a URL.
     ///
     /// # Errors
     ///

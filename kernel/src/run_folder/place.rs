@@ -181,7 +181,7 @@ impl Place {
         Ok(None)
     }
 
-    /// Returns whether there is a folder at the place that is not to be replaced.
+    /// Returns whether there is a folder at the place that must not be replaced.
     fn is_kept(&self) -> bool {
         match self.earlier {
             Earlier::Force => false,

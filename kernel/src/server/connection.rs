@@ -153,7 +153,7 @@ impl Connections {
                 // left after the grace ends with the connection.
                 let _ = timeout_at(&*clock, until, connection).await;
             };
-            // A peer that is to leave is not waited for: dropping the connection closes the stream.
+            // A peer that must leave is not waited for: dropping the connection closes the stream.
             select(pin!(serving), pin!(until_closed(connected))).await;
             drop(busy);
         }));

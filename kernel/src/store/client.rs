@@ -180,7 +180,7 @@ impl Store {
         Ok(resp::command(&[b"SET", name.as_bytes(), &value, b"PX", keep.as_bytes()]))
     }
 
-    /// Returns whether the caller is to renew the answer to `key`: no other call is doing it.
+    /// Returns whether the caller must renew the answer to `key`: no other call is doing it.
     pub(crate) fn begin_renewal(&self, key: &CacheKey) -> bool {
         self.state().renewals.insert(entry::key(&self.access.prefix, key))
     }

@@ -65,7 +65,7 @@ struct Traffic {
     /// The bytes that have not been written yet.
     outgoing: VecDeque<Bytes>,
     arrived: BytesMut,
-    /// Answers to the greeting that are yet to come.
+    /// Answers to the greeting that have not come yet.
     greetings: usize,
     /// Where the next answers go.
     waiting: VecDeque<oneshot::Sender<Answer>>,

@@ -37,7 +37,7 @@ fn client(run: &RunCertificates, name: &str) -> Tls {
     Tls::new(&sources(), Some(connecting), None).unwrap()
 }
 
-/// The TLS of a server of the run, which asks for certificates if clients are to have one.
+/// The TLS of a server of the run, which asks for certificates if clients must have one.
 fn server(run: &RunCertificates, is_mutual: bool) -> Tls {
     let identities = run.servers[0].clone();
     let client_authorities = if is_mutual { vec![run.authority.clone()] } else { Vec::new() };

@@ -78,7 +78,7 @@ impl ActiveFaults {
         self.link.server()
     }
 
-    /// Gives settings of the server, or of a proxy's link, other values, unless they are only to be checked, and describes the changes. Fails
+    /// Gives settings of the server, or of a proxy's link, other values, unless they should only be checked, and describes the changes. Fails
     /// with the reason if one of them is refused; then none changes.
     pub(super) fn set(&self, settings: &[(String, String)], only_check: bool) -> Result<Vec<String>, String> {
         let mut state = lock(&self.state);

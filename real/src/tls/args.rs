@@ -77,7 +77,7 @@ pub(crate) struct TlsClientArgs {
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
 
-    /// The name that servers' certificates are to have [default: the IP address of the server].
+    /// The name that servers' certificates must have [default: the IP address of the server].
     #[arg(long, value_name = "NAME", requires = "tls_ca")]
     tls_name: Option<String>,
 }

@@ -159,7 +159,7 @@ struct Builder {
 /// A list or a mapping that has begun.
 enum Open {
     List(usize, Vec<Node>),
-    /// With the key whose value is to come, and the key's line.
+    /// With the key whose value comes next, and the key's line.
     Map(usize, Vec<(String, Node)>, Option<(String, usize)>),
 }
 

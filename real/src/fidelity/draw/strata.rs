@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | rate | one in each quarter of a magnitude from 1 to 1,000 requests/s |
 //! | workload | each once in every three rates that follow one another, so four times |
-//! | input | of each workload, small, medium and large ones in equal parts, unless the processors are to be busy |
+//! | input | of each workload, small, medium and large ones in equal parts, unless the processors must be busy |
 //! | processors | a search at over 178/s keeps 60 % to 90 % of them busy; one at 31 to 178/s, and edge detection at over 178/s, 30 % to 60 %, or as much as its largest input takes |
 //! | arrivals | six constant, six Poisson |
 //! | replicas | two or three of each number from one to five |

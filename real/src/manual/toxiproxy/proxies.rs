@@ -379,7 +379,7 @@ impl Proxies {
         })
     }
 
-    /// Returns the address at which a proxy is to listen.
+    /// Returns the address at which a proxy must listen.
     fn listen(&self, text: &str) -> Result<SocketAddr, Refused> {
         // A port alone is one of the loopback device here.
         let text = text.strip_prefix(':').unwrap_or(text);

@@ -229,7 +229,7 @@ fn threads_and_sockets_end_the_run_with_the_remedy() {
     ];
     for code in codes {
         let error = refused(code);
-        assert!(error.contains("a thread was to be started") && error.contains("use `host.compute`"), "{error}");
+        assert!(error.contains("the code starts a thread") && error.contains("use `host.compute`"), "{error}");
     }
     let error = refused(|| Box::pin(async { drop(tokio::net::TcpListener::bind("127.0.0.1:0").await) }));
     assert!(error.contains("a socket of the operating system") && error.contains("`host.compute`"), "{error}");
