@@ -197,9 +197,9 @@ impl Tls {
     /// Returns what names the draws of the next connection, and its random stream if it has one.
     fn next_connection(&self) -> (AttemptId, Option<RandomStream>) {
         let number = self.connections.fetch_add(1, Ordering::Relaxed);
-        let stream = |(entropy, host): &(Entropy, u64)| entropy.stream_of("tls.connection", &[*host, number]);
         let host = self.draws.map_or(0, |(_, host)| host as u32);
-        (AttemptId::of_request(number, host), self.draws.as_ref().map(stream))
+        let stream = self.draws.map(|(entropy, host)| entropy.stream_of("tls.connection", &[host, number]));
+        (AttemptId::of_request(number, host), stream)
     }
 }
 

@@ -232,6 +232,11 @@ fn serve_foreign(service: &Service, index: usize, answers: Vec<Answer>) -> Seen 
     seen
 }
 
+fn head(status: u16, content_type: &str) -> http::Response<()> {
+    let builder = http::Response::builder().status(status).header("content-type", content_type);
+    builder.body(()).expect("it is valid")
+}
+
 async fn answer_all(stream: BoxStream, answers: Arc<Mutex<Vec<Answer>>>, seen: Seen) {
     let Ok(mut connection) = h2::server::handshake(stream).await else { return };
     while let Some(Ok((request, mut respond))) = connection.accept().await {
@@ -240,10 +245,6 @@ async fn answer_all(stream: BoxStream, answers: Arc<Mutex<Vec<Answer>>>, seen: S
         let next = {
             let mut answers = lock(&answers);
             if answers.len() > 1 { answers.remove(0) } else { answers[0].clone() }
-        };
-        let head = |status: u16, content_type: &str| {
-            let builder = http::Response::builder().status(status).header("content-type", content_type);
-            builder.body(()).expect("it is valid")
         };
         match next {
             Answer::Reset(reason) => respond.send_reset(reason),
@@ -567,10 +568,6 @@ fn a_frozen_moment_of_connecting_is_waited_for_in_order() {
 /// A call with the id 0 has an empty message, one with another id has two bytes. A reply has more than one.
 #[test]
 fn a_message_over_its_limit_fails_with_resource_exhausted_and_is_retried_only_where_that_is_configured() {
-    let retry = |code: &str, commit: &str| {
-        let codes = format!("retryable_status_codes = [\"{code}\"]");
-        format!("retry = {{ max_attempts = 3, initial_backoff = \"10ms\", commit = \"{commit}\", {codes} }}")
-    };
     for (limit, code, commit, failed, attempts, retries) in [
         ("max_request_message_bytes = 2", "RESOURCE_EXHAUSTED", "headers", 0, 3, 0),
         ("max_request_message_bytes = 1", "UNAVAILABLE", "headers", 2, 3, 0),
@@ -583,7 +580,9 @@ fn a_message_over_its_limit_fails_with_resource_exhausted_and_is_retried_only_wh
     ] {
         let service = Service::new(1);
         service.serve(0, answering(1), Instant::NEVER);
-        let responses = play(&service, grpc(&format!("{limit}\n{}", retry(code, commit))), &calls(3));
+        let codes = format!("retryable_status_codes = [\"{code}\"]");
+        let retry = format!("max_attempts = 3, initial_backoff = \"10ms\", commit = \"{commit}\", {codes}");
+        let responses = play(&service, grpc(&format!("{limit}\nretry = {{ {retry} }}")), &calls(3));
         let case = format!("{limit}, {code}, {commit}: {responses:?}");
         assert_eq!(count(&responses, Code::ResourceExhausted), failed, "{case}");
         assert_eq!(count(&responses, Code::Ok), 3 - failed, "{case}");

@@ -43,11 +43,12 @@ pub fn encode_protobuf(series: &Series) -> Vec<u8> {
 }
 
 fn metric(family: Family, labels: &[crate::record::Name], value: &Value) -> Metric {
-    let pair = |(name, value): (&&str, &crate::record::Name)| LabelPair {
-        name: Some((*name).to_owned()),
-        value: Some(value.to_string()),
-    };
-    let mut metric = Metric { label: family.labels().iter().zip(labels).map(pair).collect(), ..Metric::default() };
+    let pairs = family
+        .labels()
+        .iter()
+        .zip(labels)
+        .map(|(name, value)| LabelPair { name: Some((*name).to_owned()), value: Some(value.to_string()) });
+    let mut metric = Metric { label: pairs.collect(), ..Metric::default() };
     match value {
         Value::Count(count) => metric.counter = Some(Counter { value: Some(*count as f64) }),
         Value::Level(level) => metric.gauge = Some(Gauge { value: Some(*level as f64) }),

@@ -108,8 +108,8 @@ impl<T: Ord> LateInstants<T> {
 
     fn figures(&self, allowed_us: Option<u64>, name: impl Fn(&T) -> String) -> LatenessFigures {
         let percentiles = percentiles(self.late_us.clone(), PERCENTILES);
-        let is_too_late = |late_us: &&u64| allowed_us.is_some_and(|allowed_us| **late_us > allowed_us);
-        let too_late = self.late_us.iter().filter(is_too_late).count() as u64;
+        let allowed_us = allowed_us.unwrap_or(u64::MAX);
+        let too_late = self.late_us.iter().filter(|late_us| **late_us > allowed_us).count() as u64;
         LatenessFigures { too_late, ..self.with_percentiles(percentiles, name) }
     }
 
