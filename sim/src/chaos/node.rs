@@ -312,12 +312,14 @@ fn quote(text: &str) -> String {
 
 /// Returns a scalar of YAML: in quotes if it is a text that would be read as something else.
 fn scalar(text: &str, quoted: bool) -> String {
-    let is_word = |text: &str| {
-        text.starts_with(|first: char| first.is_ascii_alphabetic())
-            && text.chars().all(|other| other.is_ascii_alphanumeric() || "-_./".contains(other))
-            && !["true", "false", "null", "yes", "no", "on", "off", "y", "n"].contains(&&*text.to_ascii_lowercase())
-    };
     if !quoted || is_word(text) { text.to_owned() } else { quote(text) }
+}
+
+/// Returns true if YAML reads the text without quotes as a text.
+fn is_word(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_alphabetic())
+        && text.chars().all(|other| other.is_ascii_alphanumeric() || "-_./".contains(other))
+        && !["true", "false", "null", "yes", "no", "on", "off", "y", "n"].contains(&&*text.to_ascii_lowercase())
 }
 
 #[cfg(test)]

@@ -130,8 +130,7 @@ impl SweepJobArgs {
 
     /// Returns the folder of the shards' folders.
     fn folder(&self, scenario: &Scenario) -> String {
-        let default = || PathBuf::from("runs").join(&scenario.name).join("sweep");
-        let out = self.out.clone().unwrap_or_else(default);
+        let out = self.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(&scenario.name).join("sweep"));
         let out = out.to_string_lossy();
         // A `/` at the end of a URL would be doubled.
         if out.contains("://") { out.trim_end_matches('/').to_owned() } else { out.into() }

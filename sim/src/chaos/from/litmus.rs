@@ -117,8 +117,9 @@ fn experiment(
     let span = |variable: &str| -> Result<Option<Duration>, Wrong> {
         let Some(text) = verb.str(variable) else { return Ok(None) };
         let time = text.parse::<f64>().ok().and_then(|number| seconds(number).ok());
-        let wrong = || Wrong::at(verb.line_of(variable), format!("{variable}: `{text}` is not a number of seconds"));
-        time.map(Some).ok_or_else(wrong)
+        time.map(Some).ok_or_else(|| {
+            Wrong::at(verb.line_of(variable), format!("{variable}: `{text}` is not a number of seconds"))
+        })
     };
     let total = span("TOTAL_CHAOS_DURATION")?.unwrap_or(Duration::from_secs(60));
     let ramp = span("RAMP_TIME")?;

@@ -84,11 +84,11 @@ pub(super) fn read(document: &Node, outline: &mut Outline) -> Result<(), Wrong> 
 /// Returns the values of `configuration`, with the defaults of those of the environment.
 fn configuration(document: &Node) -> BTreeMap<String, String> {
     let entries = document.get("configuration").map_or(&[][..], Node::entries);
-    let value = |(key, node): &(String, Node)| {
+    let values = entries.iter().filter_map(|(key, node)| {
         let value = node.as_str().or_else(|| node.str("default"))?;
         Some((key.clone(), value.to_owned()))
-    };
-    entries.iter().filter_map(value).collect()
+    });
+    values.collect()
 }
 
 fn substitute(node: &mut Node, values: &BTreeMap<String, String>) {

@@ -143,8 +143,9 @@ impl Storage {
 
 /// Returns a name that Kubernetes allows: lower case letters, digits and `-`, with a letter or digit at both ends.
 fn object_name(scenario: &str) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
-    let name: String = format!("sweep-{scenario}").chars().map(plain).take(NAME_MAX).collect();
+    let name = format!("sweep-{scenario}").to_ascii_lowercase();
+    let name = name.replace(|other: char| !other.is_ascii_alphanumeric(), "-");
+    let name: String = name.chars().take(NAME_MAX).collect();
     name.trim_end_matches('-').to_owned()
 }
 
