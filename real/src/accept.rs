@@ -74,8 +74,14 @@ impl Drop for Place {
 impl Door {
     /// A door with this number of places. It waits with `timer`.
     pub(crate) fn new(places: usize, timer: Timer) -> Self {
-        let notice = |text: &str| warn!("{text}");
-        let mut door = Self { timer, places, taken: Arc::default(), reserve: Vec::new(), short: false, notice };
+        let mut door = Self {
+            timer,
+            places,
+            taken: Arc::default(),
+            reserve: Vec::new(),
+            short: false,
+            notice: |text| warn!("{text}"),
+        };
         door.refill();
         door
     }

@@ -184,12 +184,13 @@ fn punctual(calibration: &mut Table) {
 /// Keeps the smallest message of each workload.
 fn keep_smallest(parent: &mut Table) {
     let Some(Value::Array(messages)) = parent.get_mut("message") else { return };
-    let facts = |message: &Value| {
-        let workload = message.get("workload").and_then(Value::as_str).unwrap_or_default().to_owned();
-        (workload, message.get("bytes").and_then(Value::as_integer).unwrap_or(0))
-    };
-    messages.sort_by_key(facts);
-    messages.dedup_by_key(|message| facts(message).0);
+    messages.sort_by_key(workload_and_bytes);
+    messages.dedup_by_key(|message| workload_and_bytes(message).0);
+}
+
+fn workload_and_bytes(message: &Value) -> (String, i64) {
+    let workload = message.get("workload").and_then(Value::as_str).unwrap_or_default().to_owned();
+    (workload, message.get("bytes").and_then(Value::as_integer).unwrap_or(0))
 }
 
 #[cfg(test)]

@@ -254,13 +254,13 @@ impl OpenFaults {
 
     /// Returns the beginnings of all faults, at their times.
     pub(super) fn beginnings(&self) -> Vec<FaultEdge> {
-        let edge = |((target, fault), entry): (&(String, InjectedFaultId), &FaultEntry)| FaultEdge {
+        let edges = self.0.iter().map(|((target, fault), entry)| FaultEdge {
             at_ns: entry.at_ns,
             target: target.clone(),
             fault: fault.clone(),
             begins: true,
-        };
-        let mut edges: Vec<FaultEdge> = self.0.iter().map(edge).collect();
+        });
+        let mut edges: Vec<FaultEdge> = edges.collect();
         edges.sort_by_key(|edge| edge.at_ns);
         edges
     }

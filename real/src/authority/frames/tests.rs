@@ -72,11 +72,11 @@ fn the_authority_of_a_request_is_valid_then_and_other_frames_pass() {
 
 #[test]
 fn padding_and_priority_stay() {
-    let padded = |authority| {
+    let [wrong, right] = [WRONG, RIGHT].map(|authority| {
         let payload = [&[4][..], &[0, 0, 0, 0, 15], &block(true, authority), &[0; 4]].concat();
         [frame(HEADERS, END_HEADERS | PADDED | PRIORITY, 1, &payload)]
-    };
-    check(&padded(WRONG), &padded(RIGHT));
+    });
+    check(&wrong, &right);
     // More padding than there is, and no room for a priority.
     for (flags, payload) in [(PADDED, &[9, 1, 1][..]), (PRIORITY, &[0, 0, 0]), (PADDED, &[])] {
         let frames = [frame(HEADERS, END_HEADERS | flags, 1, payload), frame(DATA, 0, 1, b"abc")];

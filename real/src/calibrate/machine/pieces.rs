@@ -61,11 +61,10 @@ impl WarmAndCold {
 
     /// Returns the median at this coldness, in microseconds.
     pub(super) fn median_at(&self, coldness: f64) -> f64 {
-        let median = |quantiles: &[(f64, f64)]| {
+        let [warm, cold] = [&self.warm, &self.cold].map(|quantiles| {
             quantiles.iter().find(|(probability, _)| *probability == 0.5).map_or(0.0, |(_, micros)| *micros)
-        };
-        let warm = median(&self.warm);
-        warm + coldness * (median(&self.cold) - warm)
+        });
+        warm + coldness * (cold - warm)
     }
 }
 
@@ -93,9 +92,9 @@ impl Group {
 /// Rounds to 0.1 µs and makes the values ascend.
 fn ascending(quantiles: [(f64, f64); GRID.len()]) -> Vec<(f64, f64)> {
     let mut before = 0.0;
-    let of_quantile = |(probability, micros): (f64, f64)| {
+    let rounded = quantiles.map(|(probability, micros)| {
         before = ((micros * 10.0).round() / 10.0).max(before);
         (probability, before)
-    };
-    quantiles.into_iter().map(of_quantile).collect()
+    });
+    rounded.to_vec()
 }

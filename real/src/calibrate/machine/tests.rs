@@ -24,6 +24,10 @@ const RATES: ColdnessRates = ColdnessRates {
 const WARM: [f64; STAGES] = [60.0, 90.0, 50.0, 80.0];
 const COLDER: [f64; STAGES] = [180.0, 300.0, 15.0, 120.0];
 
+fn instant(micros: f64) -> Instant {
+    Instant::from_nanos((micros * 1e3) as u64)
+}
+
 /// A run whose requests arrive at random and take the times of the model, and 10 % more or less.
 fn run(rate: u64, seconds: u64, seed: u64) -> RunPaths {
     let mut rng = Entropy::new(seed).stream("run");
@@ -38,7 +42,6 @@ fn run(rate: u64, seconds: u64, seed: u64) -> RunPaths {
         if at > seconds as f64 * 1e6 {
             break;
         }
-        let instant = |micros: f64| Instant::from_nanos((micros * 1e3) as u64);
         machine.end_work(instant(busy_until));
         let at_rest = machine.at(instant(at));
         machine.begin_work(instant(at));

@@ -212,11 +212,11 @@ impl Proxies {
 
     pub(super) fn index(&self) -> Value {
         let mut proxies = lock(&self.proxies);
-        let json = |(name, proxy): (&String, &mut Toxified)| {
+        let listed = proxies.iter_mut().map(|(name, proxy)| {
             proxy.follow();
             (name.clone(), proxy.json())
-        };
-        proxies.iter_mut().map(json).collect::<serde_json::Map<_, _>>().into()
+        });
+        listed.collect::<serde_json::Map<_, _>>().into()
     }
 
     pub(super) fn show(&self, name: &str) -> Result<Value, Refused> {
