@@ -215,13 +215,16 @@ pub(super) fn names(folders: &[PathBuf]) -> Result<Vec<String>, CampaignError> {
     if let Some((path, _)) = folders.iter().zip(0..).find(|(_, at)| real[..*at].contains(&real[*at])) {
         return Err(CampaignError::Twice { path: path.clone() });
     }
-    let last = |path: &Path| path.file_name().map(|name| name.display().to_string());
     let names = real.iter().zip(folders).map(|(path, folder)| {
-        let name =
-            last(path).filter(|name| real.iter().filter(|other| last(other).as_ref() == Some(name)).count() == 1);
+        let name = folder_name(path)
+            .filter(|name| real.iter().filter(|other| folder_name(other).as_ref() == Some(name)).count() == 1);
         name.unwrap_or_else(|| folder.display().to_string())
     });
     Ok(names.collect())
+}
+
+fn folder_name(path: &Path) -> Option<String> {
+    path.file_name().map(|name| name.display().to_string())
 }
 
 /// Returns whether the calibration was measured on a machine with another operating system or number of cores; `None` if its name does

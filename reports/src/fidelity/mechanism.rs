@@ -120,8 +120,7 @@ impl MechanismSummary {
 
 impl<'a> OffCell<'a> {
     fn new(scenario: &'a ScenarioFidelity, cell: &'a Cell, mechanisms: &[&str]) -> Self {
-        let difference = |name: &&str| scenario.without(name)?.cell(cell)?.difference();
-        let without: Vec<_> = mechanisms.iter().map(difference).collect();
+        let without: Vec<_> = mechanisms.iter().map(|name| scenario.without(name)?.cell(cell)?.difference()).collect();
         let known =
             mechanisms.iter().zip(&without).filter_map(|(name, difference)| Some((*name, (*difference)?.abs())));
         let least = known.min_by(|(_, one), (_, other)| one.total_cmp(other));

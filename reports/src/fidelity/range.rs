@@ -28,10 +28,9 @@ struct Extent {
 
 impl Extent {
     fn new(values: impl IntoIterator<Item = f64>) -> Option<Self> {
-        let extent = |value| Self { min: value, max: value };
         values
             .into_iter()
-            .map(extent)
+            .map(|value| Self { min: value, max: value })
             .reduce(|one, other| Self { min: one.min.min(other.min), max: one.max.max(other.max) })
     }
 
@@ -139,12 +138,11 @@ impl Beyond {
     /// Returns the names of the phases that are concerned, among them the whole run. The phase between faults is taken from the first of its
     /// parts to the last.
     pub(super) fn phases(&self, phases: &[PhaseSummary]) -> BTreeSet<String> {
-        let concerned = |phase: &&PhaseSummary| {
-            let has = |time_us: &u64| (phase.start_us..phase.end_us).contains(time_us);
-            self.is_everywhere || self.times_us.iter().any(has)
-        };
-        let phases = phases.iter().filter(concerned).map(|phase| phase.phase.clone());
-        phases.chain([WHOLE.to_owned()]).collect()
+        let concerned = phases.iter().filter(|phase| {
+            let extent = phase.start_us..phase.end_us;
+            self.is_everywhere || self.times_us.iter().any(|time_us| extent.contains(time_us))
+        });
+        concerned.map(|phase| phase.phase.clone()).chain([WHOLE.to_owned()]).collect()
     }
 }
 

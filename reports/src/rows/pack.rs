@@ -115,6 +115,11 @@ impl<'a> Unpacker<'a> {
         number
     }
 
+    /// Returns the number after a byte that is not 0; `None` after a 0.
+    fn optional_number(&mut self) -> Option<u64> {
+        (self.byte() != 0).then(|| self.number())
+    }
+
     fn count(&mut self) -> u32 {
         self.number() as u32
     }
@@ -313,10 +318,9 @@ impl PackedFigures for StreamFigures {
 
     fn unpack(from: &mut Unpacker<'_>) -> Self {
         let messages = from.number();
-        let mut figure = || (from.byte() != 0).then(|| from.number());
-        let first_us = figure();
-        let gap_us = figure();
-        let lost = figure();
+        let first_us = from.optional_number();
+        let gap_us = from.optional_number();
+        let lost = from.optional_number();
         Self { messages, first_us, gap_us, lost }
     }
 }

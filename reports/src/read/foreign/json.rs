@@ -39,7 +39,6 @@ pub(super) fn pass<P, T: Send>(
     add: impl Fn(&mut P, &LogLine<'_>) -> Result<(), String> + Sync,
     end: impl Fn(P) -> T + Sync,
 ) -> Result<Passed<T>, ReadError> {
-    let start = |index| (Part::new(start(index)), Cells::new(log.watched.len()));
     let add = |(part, cells): &mut (Part<P>, Cells), line: Line<'_>| {
         let read = cells.read(keys, line.text);
         // A program that was killed leaves a last line without a line break.
@@ -53,7 +52,13 @@ pub(super) fn pass<P, T: Send>(
         }
         Ok(())
     };
-    let folded = fold_lines(&log.source.file, log.source.length, start, add, |(part, _)| part.end(&end));
+    let folded = fold_lines(
+        &log.source.file,
+        log.source.length,
+        |index| (Part::new(start(index)), Cells::new(log.watched.len())),
+        add,
+        |(part, _)| part.end(&end),
+    );
     let FoldedLines { parts, damage } = folded.map_err(ReadError::unreadable(log.path))?;
     let cut_off = match damage {
         None => None,
