@@ -49,10 +49,10 @@ use requests::AppRequests;
 /// Any error of a user's code.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
-/// What a process of a service runs.
+/// The code of a process of a service.
 type Software = Arc<dyn Fn(Host) -> BoxFuture<'static, Result<(), BoxError>> + Send + Sync>;
 
-/// What a request of the load does.
+/// The code of a request of the load.
 type Load = Arc<dyn Fn(Call) -> BoxFuture<'static, Result<(), BoxError>> + Send + Sync>;
 
 /// Begins the load of a run, given the host of the load.
@@ -168,7 +168,7 @@ pub struct ServiceError {
     pub service: String,
     /// The name of its process.
     pub process: String,
-    /// What it did, and the remedy.
+    /// The mistake, and the remedy.
     pub why: String,
 }
 

@@ -31,7 +31,8 @@ pub fn start_changes(world: &SharedWorld, recorder: &Recorder, client: &Client, 
     if changes.is_empty() {
         return;
     }
-    let (host, client) = (world.clone(), client.clone());
+    let host = world.clone();
+    let client = client.clone();
     let recorder = recorder.with_source(world.clone(), OPERATOR);
     world.spawn(Box::pin(async move {
         for Epoch { at, change, settings } in changes {

@@ -126,7 +126,7 @@ pub struct Response {
     pub outcome: Outcome,
     /// The reply, if there is one.
     pub reply: Option<Reply>,
-    /// What went wrong, for people, if there is no reply.
+    /// The reason for a failure, for people, if there is no reply.
     pub cause: Option<String>,
     /// The server that gave the final answer, if one did.
     pub server: Option<Name>,
@@ -186,7 +186,9 @@ impl Client {
         for (index, link) in links.iter().enumerate() {
             let health = health.server(index);
             let name = link.server().into();
-            let (world, recorder, link) = (world.clone(), recorder.clone(), link.clone());
+            let world = world.clone();
+            let recorder = recorder.clone();
+            let link = link.clone();
             servers.push(Server {
                 name,
                 connection: Connection::start(
@@ -285,7 +287,7 @@ impl Client {
 }
 
 impl Shared {
-    /// Starts to check the health of every server, by the method of the settings, if they are to be checked.
+    /// Starts to check the health of every server, by the method of the settings, if they should be checked.
     fn start_checks(self: &Arc<Self>) {
         for server in 0..if self.settings.checks_health() { self.servers.len() } else { 0 } {
             let checks: BoxFuture<'static, ()> = if self.settings.watches_health() {

@@ -25,7 +25,7 @@ pub struct ColdnessRates {
     pub cool_down_us: f64,
     /// Exponent of the pause, from 0.1 to 10. Above 1, a machine stays warm at first and then gets cold rapidly.
     pub shape: f64,
-    /// By how many times a machine that worked without a break takes longer to get cold; at least 0.
+    /// Effect of earlier work: a machine that worked without a break gets cold more slowly by this factor plus 1; at least 0.
     pub usage_factor: f64,
     /// Time constant of the memory of earlier work, in microseconds; more than 0.
     pub usage_window_us: f64,

@@ -37,7 +37,7 @@ pub use state::State;
 pub enum Milestone {
     /// A state of a policy or of a server.
     State(State),
-    /// What code of an app reached, by the name that it has in [`sometimes!`](crate::sometimes).
+    /// A place in the code of an app, by the name that it has in [`sometimes!`](crate::sometimes).
     Sometimes(Name),
 }
 
@@ -50,7 +50,7 @@ impl fmt::Display for Milestone {
     }
 }
 
-/// What a run reached.
+/// The states and situations that a run reached.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Coverage(BTreeSet<Milestone>);
@@ -60,7 +60,7 @@ impl Coverage {
     /// cache one over its attempts.
     pub fn of_run(scenario: &Scenario, seed: u64, rows: &dyn Rows) -> Self {
         let mut reached = BTreeSet::new();
-        let mut shown = Shown::of(scenario);
+        let mut shown = Shown::new(scenario);
         for row in rows.events() {
             reached.extend(shown.by(&row).map(Milestone::State));
             if row.event == Event::Reached {
@@ -122,7 +122,7 @@ fn first_stampede(scenario: &Scenario, seed: u64, rows: &dyn Rows) -> Option<u64
 pub struct CoverageTally {
     /// Number of runs.
     pub runs: u64,
-    /// What the scenarios can reach, or was reached, each with the number of runs; 0 for a state that none reached.
+    /// Number of runs that reached each state; a state that the scenarios can reach, but no run did, has 0.
     pub states: BTreeMap<Milestone, u64>,
 }
 

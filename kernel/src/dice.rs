@@ -7,7 +7,7 @@ use crate::entropy::{Entropy, unit};
 /// ```
 /// use kernel::dice::Dice;
 ///
-/// let draw = || Dice::of(7, "example", &[1]).between(2.0, 3.0);
+/// let draw = || Dice::new(7, "example", &[1]).between(2.0, 3.0);
 /// assert!(draw() == draw() && (2.0..3.0).contains(&draw()));
 /// ```
 pub struct Dice(Box<dyn FnMut() -> f64>);
@@ -20,7 +20,7 @@ impl std::fmt::Debug for Dice {
 
 impl Dice {
     /// Returns the numbers of `seed` for the purpose that `stream` names and the object that `numbers` name.
-    pub fn of(seed: u64, stream: &str, numbers: &[u64]) -> Self {
+    pub fn new(seed: u64, stream: &str, numbers: &[u64]) -> Self {
         let mut rng = Entropy::new(seed).stream_of(stream, numbers);
         Self(Box::new(move || unit(&mut rng)))
     }
@@ -74,9 +74,9 @@ mod tests {
 
     #[test]
     fn an_order_has_every_number_once_and_is_the_same_again() {
-        let order = || Dice::of(1, "test", &[2]).order(12);
+        let order = || Dice::new(1, "test", &[2]).order(12);
         assert_eq!(order(), order());
-        assert_ne!(order(), Dice::of(1, "test", &[3]).order(12));
+        assert_ne!(order(), Dice::new(1, "test", &[3]).order(12));
         let mut sorted = order();
         sorted.sort_unstable();
         assert_eq!(sorted, (0..12).collect::<Vec<_>>());

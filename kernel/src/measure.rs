@@ -71,7 +71,7 @@ pub use text::quantity;
 pub use verdict::{CheckedExpectation, Verdict};
 pub use wrong_result::WrongResult;
 
-/// What a scenario asks of a run, which the rows are compared with. A log of another program has none: [`Script::default`].
+/// The part of a scenario that the rows of a run are compared with. A log of another program has none: [`Script::default`].
 #[derive(Debug, Clone, Default)]
 pub struct Script<'a> {
     /// The expectations, in the scenario's order.

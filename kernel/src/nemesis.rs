@@ -47,7 +47,7 @@ use futures_util::{TryStreamExt, future::try_join, stream::FuturesOrdered};
 use crate::{
     change::{OPERATOR, changes_of, record_change},
     fault::{Fault, FaultKind, STORE, target_name},
-    link::{Shape, settings::Network},
+    link::Shape,
     planted::planted,
     record::{Event, EventBuilder, Recorder},
     scenario::{Caller, ChangeTarget, Epoch, Scenario, ServerNames},
@@ -69,7 +69,7 @@ pub struct Nemesis {
     recorder: Recorder,
     supervisor: Recorder,
     operations: Arc<dyn Operations>,
-    /// Who calls each server, with the shape of the links without faults.
+    /// The callers of each server, by its index, with the shape of the links without faults.
     callers: Mutex<Vec<Vec<(Caller, Shape)>>>,
     names: ServerNames,
     /// Shape of the link to the store without faults.
@@ -83,8 +83,11 @@ pub struct Nemesis {
 
 /// Returns who calls each server, with the shape of the links without faults.
 fn callers_of(scenario: &Scenario) -> Vec<Vec<(Caller, Shape)>> {
-    let shaped = |(caller, network): (Caller, Network)| (caller, network.shape());
-    (0..scenario.replicas()).map(|server| scenario.callers_of(server).into_iter().map(shaped).collect()).collect()
+    let callers = (0..scenario.replicas()).map(|server| {
+        let callers = scenario.callers_of(server).into_iter();
+        callers.map(|(caller, network)| (caller, network.shape())).collect()
+    });
+    callers.collect()
 }
 
 /// A server with the faults on it.
@@ -354,8 +357,8 @@ impl Nemesis {
     /// Returns the operations that give the links to the server the shapes of the network and all active faults, one for each caller.
     fn shapes(&self, target: usize) -> Vec<Operation> {
         let active = self.active_faults(target);
-        let shape = |(caller, network)| Operation::Shape(target, caller, active.shape(caller, network));
-        self.callers(target).into_iter().map(shape).collect()
+        let callers = self.callers(target).into_iter();
+        callers.map(|(caller, network)| Operation::Shape(target, caller, active.shape(caller, network))).collect()
     }
 
     /// Returns who calls the server, with the shape of the links without faults.

@@ -59,7 +59,7 @@ pub enum StoreError {
     Malformed {
         /// The URL.
         text: String,
-        /// What is wrong with it.
+        /// The part of the URL that is wrong, and why.
         what: &'static str,
     },
     /// The program has been built without object stores.
@@ -82,14 +82,14 @@ pub enum StoreError {
         /// The place without the asterisk.
         url: StoreUrl,
     },
-    /// What is in the store is not what was uploaded.
+    /// The object in the store differs from the one that was uploaded.
     #[error(
         "{url} is not as it was uploaded: {what}; it may have been replaced meanwhile: try again, or upload it again"
     )]
     Changed {
         /// The place.
         url: StoreUrl,
-        /// What is wrong.
+        /// The difference, such as that a file is missing.
         what: String,
     },
     /// The store refuses a request, or cannot be reached.
@@ -97,7 +97,7 @@ pub enum StoreError {
     Failed {
         /// The place.
         url: StoreUrl,
-        /// What the store, or the operating system, says.
+        /// The message of the store, or of the operating system.
         reason: String,
     },
     /// A local file cannot be read or written.
@@ -123,7 +123,7 @@ impl StoreUrl {
     /// # Errors
     ///
     /// Returns an error if the scheme is unknown, the bucket or the prefix is missing, or a part of the prefix is empty, `.` or `..`.
-    pub fn of(path: &Path) -> Option<Result<Self, StoreError>> {
+    pub fn from_path(path: &Path) -> Option<Result<Self, StoreError>> {
         let text = path.to_str()?;
         let (scheme, rest) = text.split_once("://")?;
         let is_scheme = !scheme.is_empty() && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));

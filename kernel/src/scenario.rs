@@ -97,14 +97,14 @@ pub struct Scenario {
     pub expectations: Vec<Expectation>,
     /// The objectives in file order, which change nothing in a run.
     pub slos: Vec<Slo>,
-    /// What is to say of the files that were read.
+    /// Notes for the user about the files that were read.
     pub notes: ReadingNotes,
 }
 
-/// What is known of the files that a scenario was read from. It is no part of the scenario, so that all are equal.
+/// Notes about the files that a scenario was read from. They are no part of the scenario, so that all are equal.
 #[derive(Debug, Clone, Default)]
 pub struct ReadingNotes {
-    /// What a reader should know of them, a sentence each.
+    /// The notes, a sentence each.
     pub sentences: Vec<String>,
     /// True if the client's settings come from a service config.
     pub has_service_config: bool,

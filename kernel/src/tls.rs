@@ -89,7 +89,7 @@ pub enum Presented {
     Untrusted,
 }
 
-/// What rustls gets from a world.
+/// The sources that rustls gets from a world.
 #[derive(Debug, Clone)]
 pub struct Sources {
     /// Algorithms and randomness.
@@ -103,16 +103,16 @@ pub struct Sources {
 pub struct Connecting {
     /// The authorities of servers' certificates.
     pub authorities: Vec<CertificateDer<'static>>,
-    /// What the client presents if a server asks.
+    /// The certificate that the client presents if a server asks.
     pub identity: Option<Identity>,
-    /// The names that servers' certificates are to have, DNS names or IP addresses, by server; that of the server by default.
+    /// The names that servers' certificates must have, DNS names or IP addresses, by server; that of the server by default.
     pub names: BTreeMap<String, String>,
 }
 
 /// How a server accepts connections.
 #[derive(Debug, Clone)]
 pub struct Accepting {
-    /// What the server presents, by [`Presented`] as a number.
+    /// The certificates that the server can present, by [`Presented`] as a number.
     pub identities: [Identity; 3],
     /// The authorities of clients' certificates, which the server demands if there are any.
     pub client_authorities: Vec<CertificateDer<'static>>,
@@ -197,9 +197,9 @@ impl Tls {
     /// Returns what names the draws of the next connection, and its random stream if it has one.
     fn next_connection(&self) -> (AttemptId, Option<RandomStream>) {
         let number = self.connections.fetch_add(1, Ordering::Relaxed);
-        let stream = |(entropy, host): &(Entropy, u64)| entropy.stream_of("tls.connection", &[*host, number]);
         let host = self.draws.map_or(0, |(_, host)| host as u32);
-        (AttemptId::of_request(number, host), self.draws.as_ref().map(stream))
+        let stream = self.draws.map(|(entropy, host)| entropy.stream_of("tls.connection", &[host, number]));
+        (AttemptId::of_request(number, host), stream)
     }
 }
 

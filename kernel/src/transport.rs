@@ -37,7 +37,7 @@ pub(crate) fn is_grpc(value: &HeaderValue) -> bool {
     is_prefixed && rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
-/// What precedes a token in the header `authorization` (RFC 6750).
+/// The text before a token in the header `authorization` (RFC 6750).
 const BEARER: &str = "Bearer ";
 
 /// Returns the value of the header `authorization` with `token`.

@@ -94,10 +94,10 @@ pub trait World: Send + Sync + 'static {
     }
 }
 
-/// What is computed: a function that does not wait.
+/// A computation: a function that does not wait.
 pub type Work = Box<dyn FnOnce() + Send>;
 
-/// What computing costs, and on whose behalf. It names the draw of a modelled time.
+/// The cost of a computation, and the part that it is for. It names the draw of a modelled time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cost<'a> {
     /// The part of a process that computes.
@@ -138,8 +138,8 @@ pub async fn compute<T: Send + 'static>(
     value.expect("a world runs the work before it says that it is done")
 }
 
-/// What a simulation knows of the times at which something happens: timers that fire, on all hosts, for sleeps, messages that arrive
-/// and faults. The ends of sleeps by [`World::sleep_idly_until`] are left out.
+/// The times at which something happens in a simulation: timers that fire, on all hosts, for sleeps, messages that arrive and faults. The
+/// ends of sleeps by [`World::sleep_idly_until`] are left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Calm {
     /// Number of things that have happened so far.
@@ -182,7 +182,7 @@ pub trait Listener: Send {
     }
 }
 
-/// What a server demands of its peers. A peer that does not keep to it loses its connection, or its call.
+/// The demands of a server on its peers. A peer that does not keep to them loses its connection, or its call.
 #[derive(Clone, Default)]
 pub struct PeerTerms {
     /// Limits on what peers can occupy; `None` is no limit.

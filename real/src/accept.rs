@@ -74,8 +74,14 @@ impl Drop for Place {
 impl Door {
     /// A door with this number of places. It waits with `timer`.
     pub(crate) fn new(places: usize, timer: Timer) -> Self {
-        let notice = |text: &str| warn!("{text}");
-        let mut door = Self { timer, places, taken: Arc::default(), reserve: Vec::new(), short: false, notice };
+        let mut door = Self {
+            timer,
+            places,
+            taken: Arc::default(),
+            reserve: Vec::new(),
+            short: false,
+            notice: |text| warn!("{text}"),
+        };
         door.refill();
         door
     }
@@ -118,7 +124,7 @@ impl Door {
                         refuse(connection);
                     }
                 },
-                Err(error) => match Shortage::of(&error) {
+                Err(error) => match Shortage::from_error(&error) {
                     Shortage::None => return Err(error),
                     // Only that connection failed, before it was accepted.
                     Shortage::Connection => {}
@@ -188,7 +194,7 @@ impl Door {
     }
 }
 
-/// What is short when `accept` fails.
+/// The resource that is short when `accept` fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Shortage {
     /// Nothing: the socket cannot accept connections, ever.
@@ -202,7 +208,7 @@ enum Shortage {
 }
 
 impl Shortage {
-    fn of(error: &io::Error) -> Self {
+    fn from_error(error: &io::Error) -> Self {
         match Errno::from_io_error(error) {
             Some(Errno::BADF | Errno::INVAL | Errno::NOTSOCK | Errno::FAULT | Errno::OPNOTSUPP) => Self::None,
             Some(Errno::MFILE | Errno::NFILE) => Self::Descriptors,

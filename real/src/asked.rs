@@ -1,4 +1,4 @@
-//! What the requests of a run ask for.
+//! The requests of a run.
 
 use std::sync::Arc;
 
@@ -16,11 +16,11 @@ use kernel::{
 
 use crate::app;
 
-/// What the requests of a run ask for, prepared before the run.
+/// The requests of a run, prepared before the run.
 pub(crate) enum Asked {
     /// The results of a workload for these inputs, which the oracle has computed.
     Workload(Inputs, Oracle),
-    /// What the load of the app asks for.
+    /// The requests of the load of the app.
     App(&'static App),
 }
 

@@ -26,7 +26,7 @@ use frames::Frames;
 pub(crate) struct AnyAuthority<S> {
     stream: S,
     frames: Frames,
-    /// Bytes that are to be read before those of `stream`.
+    /// Bytes that must be read before those of `stream`.
     passed: BytesMut,
 }
 

@@ -35,7 +35,7 @@ pub(crate) struct Caller {
     store: Option<StoreAccess>,
     /// The client and its recorder, once the load has begun.
     client: Mutex<Option<(Client, Recorder)>>,
-    /// What tells the load how it changes, if that happens by hand.
+    /// The channel to the load for settings that are changed by hand, if they may be.
     loads: Option<watch::Sender<Load>>,
 }
 

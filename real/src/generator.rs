@@ -44,7 +44,8 @@ impl Generator {
         let (process, streams) = Process::start(NAME, &words, logs)?;
         let mut reports = BufReader::new(streams.reports).lines();
         let generator = Self { process: Mutex::new(process), commands: Mutex::new(streams.commands), timer };
-        let (scenario, branches) = (scenario.to_toml(), branches.to_vec());
+        let scenario = scenario.to_toml();
+        let branches = branches.to_vec();
         generator.send(&LoadCommand::Prepare { scenario, seed, branches, servers, tls, store }).await?;
         let ready = reports.next_line().await.ok().flatten();
         match ready.as_deref().map(serde_json::from_str::<Report>) {

@@ -1,4 +1,4 @@
-//! What the small servers of HTTP/1.1 have in common: one request for each connection.
+//! The common part of the small servers of HTTP/1.1: one request for each connection.
 
 use std::io;
 

@@ -66,7 +66,7 @@ pub(crate) struct RunOverview {
     pub(crate) duration: Duration,
     /// Names of the servers.
     pub(crate) servers: Vec<String>,
-    /// What the scenario expects.
+    /// The expectations of the scenario.
     pub(crate) expectations: Vec<Expectation>,
 }
 

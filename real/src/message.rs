@@ -71,7 +71,7 @@ pub(crate) enum ReplicaCommand {
     Branch(Branch),
 }
 
-/// What a process needs to call other services.
+/// The settings that a process needs to call other services.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Calling {
     /// The resolved scenario, as TOML.
@@ -93,7 +93,7 @@ pub(crate) enum Report {
     /// A row. Its time is relative to the start of the run in the load process, and to the start of the machine in a
     /// replica, which starts before the run.
     Row(Row),
-    /// What a replica has measured of its calls since its last report, if metrics are exported.
+    /// The measurements of a replica since its last report, if metrics are exported.
     Measured(Measured),
     /// The load and the last call have ended.
     Done { at_us: u64 },
@@ -127,7 +127,7 @@ pub(crate) fn line(message: &impl Serialize) -> String {
 /// Sends reports to the orchestrator, over standard output.
 pub(crate) struct ToOrchestrator {
     outbox: Arc<Outbox<Stdout>>,
-    /// What was measured since the last report of it; `None` if it measures nothing.
+    /// The measurements since the last report of them; `None` if the process measures nothing.
     measured: Option<Mutex<Measured>>,
 }
 

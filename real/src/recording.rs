@@ -46,7 +46,7 @@ pub(crate) struct Recording {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// What the threads share with the run.
+/// The state that the threads share with the run.
 #[derive(Default)]
 pub(crate) struct Queue {
     lines: Mutex<WaitingLines>,
@@ -169,7 +169,7 @@ fn sync(queue: &Queue, mut syncer: JournalSyncer, stop: &Receiver<()>) {
     }
 }
 
-/// Waits for `time`. Returns true at once when it is to stop.
+/// Waits for `time`. Returns true at once when it must stop.
 fn waits(stop: &Receiver<()>, time: Duration) -> bool {
     stop.recv_timeout(time) != Err(RecvTimeoutError::Timeout)
 }

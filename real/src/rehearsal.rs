@@ -225,7 +225,7 @@ impl ReadyProcesses {
     async fn start(plan: &Plan, exporter: Option<Exporter>) -> Result<Self, RehearsalError> {
         let timer = Timer::start().map_err(system("cannot start the timer's thread"))?;
         let (sender, outputs) = mpsc::unbounded_channel();
-        let tls = RunTls::of(&plan.scenario).map_err(system("cannot make certificates"))?;
+        let tls = RunTls::for_scenario(&plan.scenario).map_err(system("cannot make certificates"))?;
         let mut replicas = Vec::new();
         for index in 0..plan.scenario.replicas() {
             let port = ReservedPort::any().map_err(system("cannot reserve a port on the loopback device"))?;

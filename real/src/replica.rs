@@ -50,7 +50,7 @@ pub(crate) struct Replica {
     name: String,
     port: ReservedPort,
     words: Vec<String>,
-    /// What each process is given first, if connections are encrypted.
+    /// The certificates that each process gets first, if connections are encrypted.
     tls: Option<ProcessTls>,
     state: Mutex<ReplicaState>,
     /// Receiver of the output of each new process.
@@ -80,13 +80,13 @@ struct ReplicaState {
     started: u64,
     /// The settings since they have changed, which each new process gets.
     tuning: Option<Tuning>,
-    /// What each process needs to call other services, if it does.
+    /// The settings that each process needs to call other services, if it does.
     calling: Option<Calling>,
     /// The last branch that the run has come to, which each new process gets.
     branch: Option<Branch>,
 }
 
-/// What the processes of a replica measure beside their rows.
+/// The measurements of a replica's processes beside their rows.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Measures {
     /// How long the services of an app compute, for a calibration.
@@ -116,7 +116,9 @@ impl Replica {
         else {
             return;
         };
-        let (scenario, servers, shapes) = (scenario.to_toml(), servers.clone(), BTreeMap::new());
+        let scenario = scenario.to_toml();
+        let servers = servers.clone();
+        let shapes = BTreeMap::new();
         self.state().calling = Some(Calling { scenario, service, servers, shapes });
     }
 
@@ -182,15 +184,23 @@ impl Replica {
             if let Some(calling) = &calling {
                 let _ = commands.send(line(&ReplicaCommand::Call(Box::new(calling.clone()))) + "\n");
             }
-            let (tuning, branch) = (state.tuning.take(), state.branch);
+            let tuning = state.tuning.take();
+            let branch = state.branch;
             if let Some(tuning) = &tuning {
                 let _ = commands.send(line(&ReplicaCommand::Tune(tuning.clone())) + "\n");
             }
             if let Some(branch) = branch {
                 let _ = commands.send(line(&ReplicaCommand::Branch(branch)) + "\n");
             }
-            let (process, commands) = (Some(process), Some(commands));
-            *state = ReplicaState { process, commands, frozen: false, started, tuning, calling, branch };
+            *state = ReplicaState {
+                process: Some(process),
+                commands: Some(commands),
+                frozen: false,
+                started,
+                tuning,
+                calling,
+                branch,
+            };
         }
         Ok(state.started)
     }

@@ -38,7 +38,7 @@ const VALUES: usize = 100;
 pub(crate) struct StorePlace {
     /// The address at which it listens.
     pub(crate) address: SocketAddr,
-    /// What the client's keys begin with.
+    /// The prefix of the client's keys.
     prefix: String,
     /// The user that the client logs in as; `None` is the default user of the store.
     user: Option<String>,
@@ -51,7 +51,9 @@ impl StorePlace {
             Some(StoreAddress::Redis { user, .. }) => user.clone(),
             _ => None,
         };
-        let (name, begun, pid) = (&scenario.name, facts::now(), std::process::id());
+        let name = &scenario.name;
+        let begun = facts::now();
+        let pid = std::process::id();
         let prefix = format!("rehearsal:{name}:{seed}:{begun}:{pid}:{:x}:", machine_ns());
         Self { address, prefix, user }
     }

@@ -20,19 +20,19 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use args::{TlsClientArgs, TlsServerArgs};
 
-/// What rustls gets in a process: ring's algorithms, the operating system's randomness and the time of day.
+/// Returns the sources of rustls in a process: ring's algorithms, the operating system's randomness and the time of day.
 fn sources() -> Sources {
     Sources { provider: Arc::new(ring::default_provider()), time: Arc::new(DefaultTimeProvider) }
 }
 
-/// What one process of a run is given. Its `Debug` output has no key.
+/// The certificates of one process of a run. The `Debug` output has no key.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ProcessTls {
     /// The authority of the run, in DER.
     authority: Vec<u8>,
     /// The client shows a certificate, too.
     is_mutual: bool,
-    /// What a server can present, or what the client presents if it does.
+    /// The certificates that a server can present, or that the client presents if it does.
     identities: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
@@ -92,15 +92,15 @@ impl ProcessTls {
 
 /// The TLS of a run, of which each process gets its part.
 pub(crate) struct RunTls {
-    /// For each server.
+    /// The certificates of each server, by its index.
     pub(crate) servers: Vec<ProcessTls>,
-    /// For the load, and for the health checks of the orchestrator.
+    /// The certificates of the load, and of the health checks of the orchestrator.
     pub(crate) client: ProcessTls,
 }
 
 impl RunTls {
     /// Makes the certificates of a run, if its connections are encrypted. Fails if the operating system has no randomness.
-    pub(crate) fn of(scenario: &Scenario) -> io::Result<Option<Self>> {
+    pub(crate) fn for_scenario(scenario: &Scenario) -> io::Result<Option<Self>> {
         scenario.tls.map(|tls| Self::new(tls.mode, scenario)).transpose()
     }
 
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn what_a_process_is_given_is_the_same_after_a_round_trip_and_shows_no_key() {
         let text = "name = \"s\"\nduration = \"1s\"\n[load]\nrate = 1\n[tls]\nmode = \"mutual\"\n";
-        let run = RunTls::of(&Scenario::parse("s", text, &[]).unwrap()).unwrap().unwrap();
+        let run = RunTls::for_scenario(&Scenario::parse("s", text, &[]).unwrap()).unwrap().unwrap();
         for process in run.servers.iter().chain([&run.client]) {
             let text = serde_json::to_string(process).unwrap();
             assert_eq!(serde_json::from_str::<ProcessTls>(&text).unwrap(), *process);

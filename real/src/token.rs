@@ -58,7 +58,7 @@ pub enum InvalidToken {
     File {
         /// Path of the file.
         path: PathBuf,
-        /// What is wrong with its content.
+        /// The mistake in the content.
         #[source]
         reason: TokenError,
     },
@@ -82,12 +82,11 @@ pub(crate) fn of_process() -> Option<&'static Token> {
 }
 
 fn from_environment() -> Result<Option<Token>, InvalidToken> {
-    let set = |variable| env::var_os(variable).filter(|value| !value.is_empty());
-    match (set(VARIABLE), set(FILE_VARIABLE)) {
-        (None, None) => Ok(None),
-        (Some(_), Some(_)) => Err(InvalidToken::Both),
-        (Some(value), None) => Token::new(&value.to_string_lossy()).map(Some).map_err(InvalidToken::Value),
-        (None, Some(path)) => from_file(Path::new(&path)).map(Some),
+    match [VARIABLE, FILE_VARIABLE].map(|variable| env::var_os(variable).filter(|value| !value.is_empty())) {
+        [None, None] => Ok(None),
+        [Some(_), Some(_)] => Err(InvalidToken::Both),
+        [Some(value), None] => Token::new(&value.to_string_lossy()).map(Some).map_err(InvalidToken::Value),
+        [None, Some(path)] => from_file(Path::new(&path)).map(Some),
     }
 }
 

@@ -96,7 +96,7 @@ impl Percentiles {
 
 impl KindFigures {
     /// Computes the figures of a tally.
-    pub fn of(tally: &KindTally) -> Self {
+    pub fn new(tally: &KindTally) -> Self {
         let KindTally { fired, firing, missed, in_budget, .. } = *tally;
         let over = tally.judged();
         Self {
@@ -225,7 +225,7 @@ impl AlertAnalysis {
 }
 
 fn rule_json(rule: &RuleTally) -> Value {
-    let kinds = rule.kinds.iter().map(|(kind, tally)| (kind.clone(), json!(KindFigures::of(tally))));
+    let kinds = rule.kinds.iter().map(|(kind, tally)| (kind.clone(), json!(KindFigures::new(tally))));
     json!({
         "slo": rule.slo,
         "rule": rule.rule,

@@ -126,7 +126,7 @@ impl RunAnalysis {
     }
 }
 
-/// What is measured of all requests, each in passes of its own.
+/// The measures over all requests, each in passes of its own.
 struct Measured {
     summary: Summary,
     /// The windows that are searched for faults.
@@ -168,7 +168,7 @@ fn result<T>(thread: ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| resume_unwind(panic))
 }
 
-/// What has to be known of all requests before the rest is measured.
+/// The facts about all requests that must be known before the rest is measured.
 struct Seen {
     /// The end of the run, as its summary has it: after the load, and after the last call.
     end_us: u64,

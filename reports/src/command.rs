@@ -79,7 +79,7 @@ pub fn run(options: &Options) -> Result<CommandOutput, Failure> {
     let sources = Sources::fetch(&options.runs)?;
     // A report on what was downloaded does not go where that is.
     let beside = || options.runs.first().filter(|_| options.runs.len() == 1).and_then(|run| local_report(run));
-    let destination = options.out.clone().or_else(beside).map(Destination::of).transpose()?;
+    let destination = options.out.clone().or_else(beside).map(Destination::from_path).transpose()?;
     let out = destination.as_ref().map(|destination| destination.place().to_owned());
     let options = Options { runs: sources.places.clone(), out, ..options.clone() };
     let output = report(&options)?;
@@ -286,7 +286,7 @@ fn merge_shards(options: &MergeOptions) -> Result<CommandOutput, Failure> {
     let shards = sources.places.iter().map(|place| SweepRecord::read(place).map(|runs| (place.clone(), runs)));
     let shards = shards.collect::<Result<Vec<_>, _>>().map_err(Failure::wrong_input)?;
     let runs = merge(shards).map_err(Failure::wrong_input)?;
-    let destination = Destination::of(options.out.clone().unwrap_or_else(|| runs.identity.default_place()))?;
+    let destination = Destination::from_path(options.out.clone().unwrap_or_else(|| runs.identity.default_place()))?;
     let place = destination.place();
     let earlier = if options.force { Earlier::Force } else { Earlier::Replace };
     runs.write(place, earlier).map_err(Failure::wrong_input)?;
@@ -322,7 +322,7 @@ fn printed_line(text: String) -> CommandOutput {
 }
 
 fn store_url(text: &Path) -> Result<StoreUrl, Failure> {
-    let url = StoreUrl::of(text).ok_or_else(|| {
+    let url = StoreUrl::from_path(text).ok_or_else(|| {
         let text = text.visible();
         Failure::wrong_input(format!("'{text}' is no URL of an object store; write one, such as s3://BUCKET/PREFIX"))
     })?;

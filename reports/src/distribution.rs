@@ -32,7 +32,7 @@ pub struct NamedDistribution {
     pub source: String,
     /// The quantiles.
     pub distribution: Distribution,
-    /// Whether the requests are known, and not only their quantiles.
+    /// True if the requests are known, and not only their quantiles.
     pub has_requests: bool,
 }
 

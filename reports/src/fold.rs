@@ -1,4 +1,4 @@
-//! What the rows of a run come to: windows, percentiles of stretches, counts by server.
+//! The figures of a run's rows: windows, percentiles of stretches, counts by server.
 //!
 //! Rows are read in passes over their tables, and only counts and the values of one batch are in memory, so that the length
 //! of a run does not matter. Every figure is an integer or one of the values of the rows. A percentile is the nearest

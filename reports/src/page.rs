@@ -122,8 +122,8 @@ fn inline(figure: &Figure, room: Room) -> PreEscaped<String> {
 
 /// Returns a table whose first column is text and whose other columns are figures.
 fn table(headings: &[&str], rows: &[Vec<String>]) -> Markup {
-    let cells = |row: &Vec<String>| row.iter().map(|cell| html! { (cell) }).collect();
-    markup_table(headings, &rows.iter().map(cells).collect::<Vec<_>>())
+    let rows: Vec<Vec<Markup>> = rows.iter().map(|row| row.iter().map(|cell| html! { (cell) }).collect()).collect();
+    markup_table(headings, &rows)
 }
 
 /// Returns a table like [`table()`] of cells that may have links. On narrow screens each row is a list of headings and cells.

@@ -25,7 +25,7 @@ pub use self::{
 };
 use crate::{distribution::NamedDistribution, run::RecordedRun};
 
-/// What a folder or a file holds.
+/// The content of a folder or a file.
 #[derive(Debug)]
 pub enum Input {
     /// The requests of a run.

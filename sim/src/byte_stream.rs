@@ -28,7 +28,7 @@ pub(crate) trait ChunkEnd: Unpin {
 /// The stream of an end.
 pub(crate) struct ByteStream<E> {
     end: E,
-    /// The rest of an arrived chunk, which has yet to be read.
+    /// The rest of an arrived chunk, which has not been read yet.
     unread: Bytes,
 }
 

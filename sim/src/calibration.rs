@@ -302,8 +302,8 @@ impl Calibration {
     fn service_time_at(&self, workload: &str, units: u64, probability: f64) -> Option<Duration> {
         let known = self.service_times.iter().filter(|time| time.workload == workload);
         let known = known.map(|time| (time.units.get(), &time.us));
-        let of_others = || self.other_unit_time.map(|time| time.mul_f64(units as f64));
-        by_units(known, units, probability).or_else(of_others)
+        let time = by_units(known, units, probability);
+        time.or_else(|| self.other_unit_time.map(|time| time.mul_f64(units as f64)))
     }
 }
 

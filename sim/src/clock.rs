@@ -43,7 +43,7 @@ pub(crate) struct ClockBounds {
     pub(crate) until: Instant,
     /// Most timers that fire.
     pub(crate) timers: u64,
-    /// What the thread that waits for the simulation sees, and where it says that the simulation has taken too long.
+    /// The watch that the thread that waits for the simulation reads, and that it sets when the simulation has taken too long.
     pub(crate) watch: Arc<Watch>,
 }
 

@@ -14,7 +14,7 @@ use crate::{SimulationError, limits::Limit, plan::Plan};
 /// A run as far as it came: to its end, or to a limit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunSoFar {
-    /// What was recorded. Calls that were under way when the run was stopped have no row of a request.
+    /// The records. Calls that were under way when the run was stopped have no row of a request.
     pub run: CompletedRun,
     /// Where and why the run was stopped before its end; none if it was not.
     pub stopped: Option<Stopped>,

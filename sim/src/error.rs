@@ -38,7 +38,7 @@ pub enum SimulationError {
         calibration.visible()
     )]
     UnknownTime {
-        /// What is computed.
+        /// The name of the computation.
         what: String,
         /// Virtual time at which it began.
         at: String,

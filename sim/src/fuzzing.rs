@@ -1,4 +1,4 @@
-//! What the fuzz targets of `.fuzz` call in this crate; see [`kernel::fuzzing`].
+//! The functions that the fuzz targets of `.fuzz` call in this crate; see [`kernel::fuzzing`].
 
 use kernel::fuzzing::check_message;
 

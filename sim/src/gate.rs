@@ -27,7 +27,7 @@ pub(crate) struct Gate {
 
 #[derive(Debug, Default)]
 struct GateState {
-    /// The process was killed, and the tasks that are behind the gate are yet to be dropped.
+    /// The process was killed, and the tasks that are behind the gate have not been dropped yet.
     killed: bool,
     /// The instant at which it was shut, while it is.
     shut: Option<Instant>,
@@ -69,7 +69,7 @@ impl Gate {
         self.change(|state| *state = GateState { shut: state.shut, ..GateState::default() });
     }
 
-    /// Returns true if the process was killed and the tasks behind the gate are yet to be dropped.
+    /// Returns true if the process was killed and the tasks behind the gate have not been dropped yet.
     pub(crate) fn is_killed(&self) -> bool {
         self.state().killed
     }

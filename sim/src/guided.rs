@@ -41,7 +41,7 @@ pub const DRAWN: usize = 16;
 /// threads, so that the result does not, either.
 pub const BATCH: usize = 16;
 
-/// What a run is drawn from: a seed, and times with salts.
+/// The numbers that a run is drawn from: a seed, and times with salts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Recipe {
     /// The seed of the run up to its first branch.
@@ -60,7 +60,7 @@ impl Recipe {
 /// A guided search, which proposes runs and learns what they reached.
 #[derive(Debug)]
 pub struct GuidedSearch {
-    /// What the faults of a run are drawn from.
+    /// The scenario that the faults of a run are drawn from.
     scenario: Scenario,
     rng: RandomStream,
     next_seed: u64,
@@ -96,7 +96,7 @@ struct Known {
 /// A run that the search proposes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proposal {
-    /// What it is drawn from.
+    /// The recipe that the run is drawn from.
     pub recipe: Recipe,
     /// The run that it goes on from, by its place in the corpus; none for a new seed.
     parent: Option<usize>,

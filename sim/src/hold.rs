@@ -95,7 +95,7 @@ pub fn hold_calibrated(
     let work = || {
         loop {
             let seed = next.fetch_add(1, Relaxed);
-            // A seed below the one that fails may have yet to be played, and one above it does not count.
+            // A seed below the one that fails may not have been played yet, and one above it does not count.
             if seed >= seeds.end || lock(&found).as_ref().is_some_and(|failed| failed.seed < seed) {
                 return;
             }
@@ -124,7 +124,7 @@ pub fn hold_calibrated(
 struct Failed {
     seed: u64,
     plan: Plan,
-    /// What it has recorded, or why there is nothing.
+    /// The run as it was recorded, or the reason why there is none.
     run: Result<RunSoFar, String>,
 }
 

@@ -114,7 +114,7 @@ pub(crate) fn as_task<T>(whose: Polling, code: impl FnOnce() -> T) -> T {
     result
 }
 
-/// What code did past the World.
+/// A use of time, tasks, threads or sockets past the World.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Misuse {
     #[error(
@@ -133,22 +133,22 @@ pub(crate) enum Misuse {
     )]
     OtherThread,
     #[error(
-        "a thread was to be started (`pthread_create`), which no virtual time decides; use `host.compute` (`World::compute`) in place of \
+        "the code starts a thread (`pthread_create`), which no virtual time decides; use `host.compute` (`World::compute`) in place of \
          `spawn_blocking`, of `tokio::fs`, of resolvers and of threads"
     )]
     ForeignThread,
     #[error(
-        "a socket of the operating system was to be opened (`socket`), whose other end is in no simulation; use `host.serve` and \
+        "the code opens a socket of the operating system (`socket`), whose other end is in no simulation; use `host.serve` and \
          `call.channel` in place of sockets, and `host.compute` with the time that a service takes which is no part of the scenario"
     )]
     ForeignSocket,
     #[error(
-        "a thread was to sleep (`nanosleep`), in which no virtual time passes; use `host.sleep` (`World::sleep_until`) in place of \
+        "the code lets a thread sleep (`nanosleep`), in which no virtual time passes; use `host.sleep` (`World::sleep_until`) in place of \
          `std::thread::sleep`"
     )]
     ForeignSleep,
     #[error(
-        "a name was to be resolved (`getaddrinfo`), and no simulation has resolvers; use `host.compute` (`World::compute`) with the time that it \
+        "the code resolves a name (`getaddrinfo`), and no simulation has resolvers; use `host.compute` (`World::compute`) with the time that it \
          takes, in place of `ToSocketAddrs`"
     )]
     ForeignName,

@@ -42,7 +42,7 @@ pub(crate) struct Pipe {
     state: Mutex<PipeState>,
 }
 
-/// What a burst takes until it has arrived.
+/// The cost of a burst until it has arrived.
 #[derive(Debug, Clone)]
 pub(crate) enum Transfer {
     /// Time.

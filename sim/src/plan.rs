@@ -15,7 +15,7 @@ pub struct Plan {
     pub branches: Vec<Branch>,
     /// The durations that were measured on a host.
     pub calibration: Calibration,
-    /// What plays a scenario whose workload is an app; `None` for the workloads of this project.
+    /// The app that plays a scenario with its own workload; `None` for the workloads of this project.
     pub app: Option<App>,
 }
 

@@ -63,7 +63,7 @@ pub(crate) enum RuntimeKind {
 
 impl RuntimeKind {
     /// Returns whose runtime runs the processes of `app`: those of its service, and that of its load.
-    pub(crate) fn of(app: &App) -> Self {
+    pub(crate) fn for_app(app: &App) -> Self {
         if app.has_own_runtime() { Self::Own } else { Self::Shared }
     }
 }

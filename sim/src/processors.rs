@@ -47,7 +47,7 @@ pub(crate) struct Processors {
 struct State {
     cores: Cores,
     coldness: Coldness,
-    /// What to wake when a piece of work is complete, by its number.
+    /// The waker of each piece of work, by its number; it is used when the work is complete.
     waiting: BTreeMap<u64, Waker>,
 }
 

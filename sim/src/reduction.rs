@@ -68,7 +68,7 @@ pub enum ReductionError {
     Simulation(#[from] SimulationError),
 }
 
-/// Minimises the scenario of `plan`, which must have no settings that are still to be drawn. After each run, `report` is
+/// Minimises the scenario of `plan`, which must have no settings that have not been drawn yet. After each run, `report` is
 /// called with the number of runs and the smallest scenario so far.
 ///
 /// # Errors

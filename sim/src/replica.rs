@@ -27,7 +27,7 @@ use crate::{
     process::{Process, RuntimeKind},
 };
 
-/// What a replica's process runs.
+/// The function that a replica's process runs.
 type Serve = dyn Fn(ReplicaProcess) -> BoxFuture<'static, io::Result<()>> + Send + Sync;
 
 /// A process of a replica.
@@ -41,7 +41,7 @@ pub(crate) struct ReplicaProcess {
     /// The name of its server.
     pub(crate) name: String,
     pub(crate) injector: Arc<Injector>,
-    /// What all hosts share.
+    /// The state that all hosts share.
     pub(crate) shared: Arc<Shared>,
 }
 
@@ -88,12 +88,12 @@ pub(crate) struct Replica {
     ended: watch::Sender<Option<u64>>,
 }
 
-/// What runs of a replica.
+/// The present process of a replica, and the operations on it.
 #[derive(Debug, Default)]
 struct Run {
     /// A process has to be started, as soon as the one before it is gone.
     is_wanted: bool,
-    /// There is a process, or one that was killed and whose tasks have yet to be dropped.
+    /// There is a process, or one that was killed and whose tasks have not been dropped yet.
     is_there: bool,
     /// Processes that have begun to run their software.
     starts: u64,
@@ -233,7 +233,7 @@ impl Replica {
         Some(number)
     }
 
-    /// Tells the process that it is to end, in a turn of its own.
+    /// Asks the process to end, in a turn of its own.
     fn ask_to_end(&self) {
         let injector = self.injector.clone();
         match &*lock(&self.process) {

@@ -13,7 +13,6 @@ use kernel::{
     change::start_changes,
     client::Client,
     entropy::Entropy,
-    link::Link,
     load::{LoadGenerator, Requests},
     nemesis::Nemesis,
     record::ServerMoment,
@@ -148,26 +147,30 @@ fn simulate(plan: &Plan, bounds: Bounds, progress: &AtomicU64) -> Result<RunSoFa
     let names = scenario.names();
     let calibration = plan.calibration.of_workload(scenario.workload.name());
     let Some(app) = App::for_scenario(plan.app.as_ref(), &scenario)? else {
-        let asked = Asked::Workload(inputs(plan)?);
+        let inputs = inputs(plan)?;
         let settings = ReplicaSettings::new(&scenario.servers, &scenario.workload);
         let server = server_software(settings.with_kinds(&scenario.load.request));
-        let client = |hosts| run_client(hosts, scenario, asked);
-        return Simulation::new(&names, plan.seed, &calibration, &server, bounds, client).run(progress);
+        let simulation = Simulation::new(&names, plan.seed, &calibration, &server, bounds, |hosts| {
+            run_client(hosts, scenario, Asked::Workload(inputs))
+        });
+        return simulation.run(progress);
     };
     let calibration = match &scenario.workload {
         Workload::App(times) => &calibration.with_other_unit_time(times.compute_time),
         _ => &calibration,
     };
     let server = app_software(app.clone(), scenario.clone(), plan.seed);
-    let client = |hosts| run_client(hosts, scenario, Asked::App(app.clone()));
-    Simulation::new(&names, plan.seed, calibration, &server, bounds, client).run(progress)
+    let simulation = Simulation::new(&names, plan.seed, calibration, &server, bounds, |hosts| {
+        run_client(hosts, scenario, Asked::App(app.clone()))
+    });
+    simulation.run(progress)
 }
 
-/// What the requests of a run ask for.
+/// The requests of a run.
 enum Asked {
     /// The results of a workload, for these inputs.
     Workload(Inputs),
-    /// What the load of an app asks for.
+    /// The requests of the load of an app.
     App(App),
 }
 
@@ -176,7 +179,7 @@ impl Asked {
     fn runtime(&self) -> RuntimeKind {
         match self {
             Self::Workload(_) => RuntimeKind::Shared,
-            Self::App(app) => RuntimeKind::of(app),
+            Self::App(app) => RuntimeKind::for_app(app),
         }
     }
 }
@@ -207,7 +210,7 @@ fn server_software(settings: ReplicaSettings) -> Software {
 
 /// Returns the software of every replica: a process of its service of `app`.
 fn app_software(app: App, scenario: Scenario, seed: u64) -> Software {
-    let runtime = RuntimeKind::of(&app);
+    let runtime = RuntimeKind::for_app(&app);
     let entropy = Entropy::new(seed);
     Software::new(move |ReplicaProcess { world, recorder, index, name, injector, shared }| {
         let service = scenario.service_of(index);
@@ -279,8 +282,7 @@ fn start_client(hosts: &Hosts, scenario: &Scenario, asked: Asked) -> LoadGenerat
         Asked::Workload(_) => scenario.client.clone(),
         Asked::App(_) => App::client_settings(scenario.client.clone()),
     };
-    let access = |link: &Arc<Link>| StoreAccess { link: link.clone(), prefix: "rehearsal:".to_owned(), login: None };
-    let store = store.as_ref().map(access);
+    let store = store.clone().map(|link| StoreAccess { link, prefix: "rehearsal:".to_owned(), login: None });
     let client =
         Client::start_with_store(world.clone(), *entropy, recorder.clone(), settings, (links.as_slice(), store));
     start_changes(world, recorder, &client, scenario);

@@ -150,8 +150,9 @@ impl Simulation {
         let records = Arc::<Mutex<Records>>::default();
         let recorder = Recorder::new(world.clone(), "client", Arc::new(TraceSink(records.clone())));
         let named = names.all().enumerate();
-        let replica = |named| Replica::new(named, servers.clone(), &shared, &recorder, software.clone(), entropy);
-        let replicas: Vec<_> = named.map(replica).collect();
+        let replicas =
+            named.map(|named| Replica::new(named, servers.clone(), &shared, &recorder, software.clone(), entropy));
+        let replicas: Vec<_> = replicas.collect();
         let called = &replicas[..names.called()];
         let links: Vec<_> = called.iter().map(|replica| Link::new(world.clone(), entropy, replica.name())).collect();
         replicas.iter().for_each(Replica::launch);

@@ -58,7 +58,7 @@ pub struct Sweep {
     pub calibration: Calibration,
     /// The real time after which a run is stopped.
     pub time_limit: Duration,
-    /// What plays scenarios whose workload is an app.
+    /// The app that plays scenarios with its own workload.
     pub app: Option<App>,
 }
 

@@ -26,7 +26,7 @@ pub fn stop_when(stop: Arc<AtomicBool>) {
     STOP.get_or_init(|| stop);
 }
 
-/// Returns whether the simulations of this process are to end.
+/// Returns whether the simulations of this process must end.
 pub(crate) fn is_interrupted() -> bool {
     STOP.get().is_some_and(|stop| stop.load(Relaxed))
 }
@@ -37,10 +37,10 @@ const STUCK_AFTER: Duration = Duration::from_secs(5 * 60);
 /// The real time that a simulation has to end itself when it has taken too long, or is interrupted.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// What a simulation shares with the thread that waits for it.
+/// The state that a simulation shares with the thread that waits for it.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
-    /// The simulation has taken too long, and is to end itself.
+    /// The simulation has taken too long, and must end itself.
     overtime: AtomicBool,
     /// Timers that have fired.
     fired: AtomicU64,
@@ -107,7 +107,7 @@ fn exit_stuck(watch: &Watch) -> ! {
 /// Runs `simulate` on a new thread that sees the virtual clock and the randomness of `seed`.
 ///
 /// The thread is new because thread-local variables that another simulation has left behind could make a difference. If the
-/// simulation takes longer than the real time beside `watch`, or is interrupted, it is to end itself. One that is stuck in code that does not
+/// simulation takes longer than the real time beside `watch`, or is interrupted, it must end itself. One that is stuck in code that does not
 /// return ends the process.
 pub(crate) fn on_own_thread<T: Send>(
     (seed, branches): (u64, &[Branch]),

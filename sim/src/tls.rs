@@ -47,21 +47,16 @@ impl RunTls {
 
     /// Returns the TLS of `host`: the client connects, and servers accept, and connect if they call others, as the client does.
     pub(crate) fn of_host(&self, host: HostId) -> Tls {
-        let authority = || vec![self.certificates.authority.clone()];
-        let connecting = || {
-            let identity = self.certificates.client.clone();
-            Connecting { authorities: authority(), identity, names: Default::default() }
-        };
-        let (connecting, accepting) = match host.number.checked_sub(1) {
-            None => (Some(connecting()), None),
-            Some(index) => {
-                let identities = [Presented::Valid, Presented::Expired, Presented::Untrusted]
-                    .map(|presented| self.certificates.of_server(index, presented).clone());
-                let client_authorities = if self.mode == TlsMode::Mutual { authority() } else { Vec::new() };
-                let connecting = self.servers_connect.then(connecting);
-                (connecting, Some(Accepting { identities, client_authorities }))
-            }
-        };
+        let authorities = vec![self.certificates.authority.clone()];
+        let index = host.number.checked_sub(1);
+        let accepting = index.map(|index| Accepting {
+            identities: [Presented::Valid, Presented::Expired, Presented::Untrusted]
+                .map(|presented| self.certificates.of_server(index, presented).clone()),
+            client_authorities: if self.mode == TlsMode::Mutual { authorities.clone() } else { Vec::new() },
+        });
+        let connects = index.is_none() || self.servers_connect;
+        let identity = self.certificates.client.clone();
+        let connecting = connects.then(|| Connecting { authorities, identity, names: Default::default() });
         let tls = Tls::new(&self.sources, connecting, accepting);
         tls.expect("the certificates of a run can be used").drawing(self.entropy, &host.name())
     }

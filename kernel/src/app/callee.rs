@@ -43,7 +43,7 @@ pub enum NoEdge {
         from: String,
         /// The service that was asked for.
         service: String,
-        /// What it calls.
+        /// The services that the process calls, or that it calls none, as a part of the message.
         known: String,
     },
     /// The process is that of the load.

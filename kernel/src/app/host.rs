@@ -1,4 +1,4 @@
-//! What the code of one process is given.
+//! The interface of the code of one process to its world.
 
 use std::{
     collections::BTreeSet,
@@ -28,7 +28,8 @@ use crate::{
     world::{BoxFuture, Cost, Payer, SharedWorld, compute},
 };
 
-/// What the code of one process is given: its time, computing, tasks and randomness, and the way to serve. Clones are the same host.
+/// The interface of the code of one process to its world: time, computing, tasks, randomness, and the way to serve. Clones are the same
+/// host.
 ///
 /// Code that uses it, and neither tokio's clock nor tokio's tasks, runs unchanged in the simulation and in the real world.
 #[derive(Clone)]
@@ -58,7 +59,7 @@ struct Shared {
     reached: Mutex<BTreeSet<&'static str>>,
 }
 
-/// What a process is there for.
+/// The purpose of a process.
 enum Role {
     /// It serves; what it serves with, until it does.
     Serves(Box<Mutex<Option<Serving>>>),
@@ -66,7 +67,7 @@ enum Role {
     Load,
 }
 
-/// What a process of a service serves with.
+/// The resources that a process of a service serves with.
 struct Serving {
     settings: ReplicaSettings,
     injector: Arc<Injector>,

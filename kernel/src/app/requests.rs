@@ -22,7 +22,7 @@ const SIZE: &str = "app";
 
 /// The requests of the load of an app.
 pub(super) struct AppRequests {
-    /// What a request does, or why the load cannot begin.
+    /// The code of a request, or the reason why the load cannot begin.
     load: Result<Load, String>,
     host: Host,
     entropy: Entropy,

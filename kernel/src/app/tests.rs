@@ -195,13 +195,15 @@ fn the_error_of_a_call_that_failed_is_no_wrong_result() {
     assert!(played.rows.iter().all(|row| row.status.name() == "UNIMPLEMENTED"));
 }
 
+/// Returns the mistake of the load of `app` in its request 2.
+fn mistake(app: App) -> String {
+    let LoadError { request, what } = play(app, once()).ended.unwrap_err();
+    assert_eq!(request, 2);
+    what
+}
+
 #[test]
 fn a_load_that_makes_no_call_or_two_or_drops_its_call_or_panics_ends_with_the_remedy() {
-    let mistake = |app: App| {
-        let LoadError { request, what } = play(app, once()).ended.unwrap_err();
-        assert_eq!(request, 2);
-        what
-    };
     let none = mistake(data().load(|call| async move {
         if call.id() != 2 {
             get(&call, 1).await?;

@@ -1,4 +1,4 @@
-//! What a rare bug needs in order to show, followed by the events of the run.
+//! The circumstances in which a rare bug shows, followed through the events of the run.
 
 use std::{
     cell::RefCell,
@@ -58,11 +58,11 @@ pub enum Need {
 
 const MS: u64 = 1_000;
 
-/// What the run of this thread has recorded, as far as needs depend on it.
+/// The events that the run of this thread has recorded, as far as needs depend on them.
 #[derive(Default)]
 struct Observed {
     now_us: u64,
-    /// What is so at servers, by a name of it and the server.
+    /// The states that servers are in, by the name of the state and of the server.
     states: BTreeSet<(&'static str, String)>,
     /// When something happened last.
     last_us: BTreeMap<&'static str, u64>,

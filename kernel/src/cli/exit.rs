@@ -13,7 +13,7 @@ pub enum Exit {
     Failed = 1,
     /// The command line, the scenario or the place for the run folder is wrong.
     WrongInput = 2,
-    /// The command could not be completed, such as a run that was interrupted, or its result is not to be trusted, such as
+    /// The command could not be completed, such as a run that was interrupted, or its result cannot be trusted, such as
     /// that of a run whose faults were late.
     RunFailed = 3,
     /// An invariant is violated: a bug of this project, not of the scenario.

@@ -1,4 +1,4 @@
-//! What follows the options in the help of a command: examples and exit codes.
+//! The sections after the options in the help of a command: examples and exit codes.
 
 use clap::Command;
 

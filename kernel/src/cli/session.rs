@@ -53,8 +53,9 @@ impl<'a> Session<'a> {
             let names = scenario.names();
             drawn.iter().for_each(|fault| complain(&format!("  {}", fault.text(&names))));
         }
-        let default = || RunFolder::default_place(&explicit.name, world, args.seed);
-        let destination = Destination::of(args.out.clone().unwrap_or_else(default))?;
+        let place = args.out.clone();
+        let place = place.unwrap_or_else(|| RunFolder::default_place(&explicit.name, world, args.seed));
+        let destination = Destination::from_path(place)?;
         // Prepared before the run, so that a run is not lost to a place that cannot be written.
         let earlier = if args.force { Earlier::Force } else { earlier };
         let folder = RunFolder::prepare(destination.place(), earlier).map_err(Failure::wrong_input)?;

@@ -68,7 +68,7 @@ fn add_missing(command: &Command, above: &str, missing: &mut Vec<String>) {
     command.get_subcommands().for_each(|inner| add_missing(inner, &path, missing));
 }
 
-/// Removes the variables of options from the environment of a process that is to be started, so that it does what its command line says.
+/// Removes the variables of options from the environment of a process that will be started, so that it does what its command line says.
 pub fn without_variables(process: &mut process::Command) {
     let names = env::vars_os().map(|(name, _)| name);
     let is_option =

@@ -19,7 +19,7 @@ pub(super) enum Cached {
     Store { store: Arc<Store>, settings: Cache },
 }
 
-/// What a call finds in the cache as it begins.
+/// The result of the look-up in the cache with which a call begins.
 pub(super) struct Found {
     pub(super) lookup: Lookup<Reply>,
     /// The answer of a store, however old, for a fallback.

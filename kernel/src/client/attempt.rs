@@ -60,7 +60,7 @@ pub(super) async fn open(
     within(&client.world, timeout, Cause::AttemptTimeout, rpc).await
 }
 
-/// Sends `message` to the server of `attempt`, which is to answer until `timeout`, and waits for the headers of its reply.
+/// Sends `message` to the server of `attempt`, which must answer until `timeout`, and waits for the headers of its reply.
 async fn send(
     client: &Shared,
     attempt: SentAttempt,

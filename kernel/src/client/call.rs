@@ -38,7 +38,7 @@ pub(super) struct Call<'a> {
     pub(super) client: &'a Arc<Shared>,
     request: &'a Request,
     id: CallId,
-    /// What is recorded of it, if it is an inner call.
+    /// The record of the call, if it is an inner call.
     inner: Option<Arc<InnerCall>>,
     begun: Instant,
     pub(super) deadline: Instant,
@@ -73,11 +73,11 @@ struct Progress {
     tried: Servers,
     /// The attempts under way, if the call hedges.
     pending: Vec<SentAttempt>,
-    /// The attempts that no server has seen and that are yet to be sent again.
+    /// The attempts that no server has seen and that will be sent again.
     unseen: Vec<UnseenAttempt>,
-    /// What has come of a reply that streams.
+    /// The part of a reply that has arrived, if the reply streams.
     received: Received,
-    /// What a store has as the answer, however old.
+    /// The answer of a store, however old.
     last_known: Option<Box<Reply>>,
 }
 
@@ -457,8 +457,10 @@ impl<'a> Call<'a> {
         if let Some(cause) = &cause {
             self.event_at(Event::AttemptFailed, now).attempt(id.number).target(name).cause(cause).record();
         }
-        let (attempt, server) = (id.number, name.clone());
-        let (start_us, end_us) = (at.as_micros(), now.as_micros());
+        let attempt = id.number;
+        let server = name.clone();
+        let start_us = at.as_micros();
+        let end_us = now.as_micros();
         let status = failure.map_or(Code::Ok, |failure| failure.code);
         if let Some(inner) = &self.inner {
             return inner.add(InnerAttempt { attempt, server, start_us, end_us, status, cause });
@@ -475,7 +477,7 @@ impl<'a> Call<'a> {
         });
     }
 
-    /// Records the attempts that were to be sent again, and are not, as they failed.
+    /// Records the attempts that should have been sent again and were not, as they failed.
     fn record_unseen(&self, is_ended: impl Fn(&UnseenAttempt) -> bool) {
         let unseen = std::mem::take(&mut self.progress().unseen);
         let (ended, waiting): (Vec<_>, Vec<_>) = unseen.into_iter().partition(is_ended);

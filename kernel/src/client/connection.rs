@@ -79,7 +79,7 @@ pub(super) struct Connection {
     shared: Arc<SharedState>,
 }
 
-/// What the task that maintains a connection shares with its handles.
+/// The state that the task that maintains a connection shares with its handles.
 struct SharedState {
     world: SharedWorld,
     server: usize,

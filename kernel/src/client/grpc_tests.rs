@@ -1,4 +1,4 @@
-//! What a gRPC channel does, on the virtual clock.
+//! Tests of a gRPC channel on the virtual clock.
 //!
 //! Inputs and outcomes are derived from gRPC's specifications: A6 (retries, hedging, transparent retries), A50 (outlier detection),
 //! A61 and the document on load balancing (`pick_first`), the documents on wait-for-ready, connection backoff, "HTTP to gRPC
@@ -44,7 +44,9 @@ fn client(keys: &str) -> Settings {
 fn play(service: &Service, settings: Settings, calls: &[u64]) -> Vec<(u64, Response)> {
     let client = service.client(settings);
     let calls = (0..).zip(calls).map(|(id, millis)| {
-        let (client, world, begin) = (client.clone(), service.world.clone(), at(*millis));
+        let client = client.clone();
+        let world = service.world.clone();
+        let begin = at(*millis);
         async move {
             world.sleep_until(begin).await;
             let response = client.call(Request { id, message: rpc::message(id, &Input::Data) }).await;
@@ -199,7 +201,7 @@ fn a_call_whose_backoff_outlasts_its_deadline_waits_for_the_deadline() {
     }
 }
 
-/// What a foreign server does with the streams of its connections, in order; the last entry repeats.
+/// The answers of a foreign server to the streams of its connections, in order; the last entry repeats.
 #[derive(Clone)]
 enum Answer {
     Ok,
@@ -218,7 +220,8 @@ type Seen = Arc<Mutex<Vec<Option<String>>>>;
 fn serve_foreign(service: &Service, index: usize, answers: Vec<Answer>) -> Seen {
     let seen = Seen::default();
     let host = service.network.host(&server_name(index));
-    let (world, log) = (host.clone(), seen.clone());
+    let world = host.clone();
+    let log = seen.clone();
     let answers = Arc::new(Mutex::new(answers));
     host.spawn(Box::pin(async move {
         let mut listener = world.listen().await.expect("the host can listen");
@@ -229,6 +232,11 @@ fn serve_foreign(service: &Service, index: usize, answers: Vec<Answer>) -> Seen 
     seen
 }
 
+fn head(status: u16, content_type: &str) -> http::Response<()> {
+    let builder = http::Response::builder().status(status).header("content-type", content_type);
+    builder.body(()).expect("it is valid")
+}
+
 async fn answer_all(stream: BoxStream, answers: Arc<Mutex<Vec<Answer>>>, seen: Seen) {
     let Ok(mut connection) = h2::server::handshake(stream).await else { return };
     while let Some(Ok((request, mut respond))) = connection.accept().await {
@@ -237,10 +245,6 @@ async fn answer_all(stream: BoxStream, answers: Arc<Mutex<Vec<Answer>>>, seen: S
         let next = {
             let mut answers = lock(&answers);
             if answers.len() > 1 { answers.remove(0) } else { answers[0].clone() }
-        };
-        let head = |status: u16, content_type: &str| {
-            let builder = http::Response::builder().status(status).header("content-type", content_type);
-            builder.body(()).expect("it is valid")
         };
         match next {
             Answer::Reset(reason) => respond.send_reset(reason),
@@ -333,7 +337,8 @@ fn headers_commit_a_call_to_its_attempt() {
 fn serve_goaway(service: &Service) -> Seen {
     let seen = Seen::default();
     let host = service.network.host("server-0");
-    let (world, log) = (host.clone(), seen.clone());
+    let world = host.clone();
+    let log = seen.clone();
     host.spawn(Box::pin(async move {
         let mut listener = world.listen().await.expect("the host can listen");
         let mut first = listener.accept().await.expect("the client connects");
@@ -410,7 +415,8 @@ fn no_call_is_lost_when_connections_reach_their_age() {
 /// A9: what is left of the calls when the grace is over ends with the connection.
 #[test]
 fn the_grace_of_an_old_connection_ends_its_calls() {
-    let (age, grace) = (Some(Duration::from_secs(2)), Some(Duration::from_millis(50)));
+    let age = Some(Duration::from_secs(2));
+    let grace = Some(Duration::from_millis(50));
     let aged = ReplicaSettings { max_connection_age: age, max_connection_age_grace: grace, ..hanging() };
     let service = Service::new(1);
     service.serve(0, aged, Instant::NEVER);
@@ -549,7 +555,8 @@ fn a_frozen_moment_of_connecting_is_waited_for_in_order() {
     service.serve(1, answering(1), Instant::NEVER);
     service.links[0].set_shape(Shape { latency: Duration::from_millis(100), ..Default::default() });
     let client = service.client(grpc(""));
-    let (world, caller) = (service.world.clone(), client.clone());
+    let world = service.world.clone();
+    let caller = client.clone();
     let response = service.network.run(async move {
         let response = caller.call(Request { id: 0, message: rpc::message(0, &Input::Data) }).await;
         (world.now().since(Instant::START).as_millis() >= 100, response)
@@ -561,10 +568,6 @@ fn a_frozen_moment_of_connecting_is_waited_for_in_order() {
 /// A call with the id 0 has an empty message, one with another id has two bytes. A reply has more than one.
 #[test]
 fn a_message_over_its_limit_fails_with_resource_exhausted_and_is_retried_only_where_that_is_configured() {
-    let retry = |code: &str, commit: &str| {
-        let codes = format!("retryable_status_codes = [\"{code}\"]");
-        format!("retry = {{ max_attempts = 3, initial_backoff = \"10ms\", commit = \"{commit}\", {codes} }}")
-    };
     for (limit, code, commit, failed, attempts, retries) in [
         ("max_request_message_bytes = 2", "RESOURCE_EXHAUSTED", "headers", 0, 3, 0),
         ("max_request_message_bytes = 1", "UNAVAILABLE", "headers", 2, 3, 0),
@@ -577,7 +580,9 @@ fn a_message_over_its_limit_fails_with_resource_exhausted_and_is_retried_only_wh
     ] {
         let service = Service::new(1);
         service.serve(0, answering(1), Instant::NEVER);
-        let responses = play(&service, grpc(&format!("{limit}\n{}", retry(code, commit))), &calls(3));
+        let codes = format!("retryable_status_codes = [\"{code}\"]");
+        let retry = format!("max_attempts = 3, initial_backoff = \"10ms\", commit = \"{commit}\", {codes}");
+        let responses = play(&service, grpc(&format!("{limit}\nretry = {{ {retry} }}")), &calls(3));
         let case = format!("{limit}, {code}, {commit}: {responses:?}");
         assert_eq!(count(&responses, Code::ResourceExhausted), failed, "{case}");
         assert_eq!(count(&responses, Code::Ok), 3 - failed, "{case}");

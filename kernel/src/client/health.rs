@@ -39,7 +39,7 @@ pub(super) struct Health {
     changes: Changes,
 }
 
-/// What a server's health is concluded from.
+/// The observations from which a client concludes that a server is healthy.
 #[derive(Debug)]
 struct Rules {
     /// The statuses of attempts after which a server is unhealthy; `None` if attempts say nothing.

@@ -12,7 +12,7 @@ use crate::{
     world::BoxFuture,
 };
 
-/// What happens next in a call that hedges.
+/// The next event in a call that hedges.
 enum Step {
     /// An attempt has ended, after the headers of its reply or without.
     Ended { result: Box<Result<Answered, AttemptError>>, has_begun: bool },

@@ -38,7 +38,7 @@ pub struct PlainChannel {
     message_bytes_max: usize,
 }
 
-/// Whether the headers of the reply to an attempt have arrived.
+/// The arrival of the headers of the reply to an attempt.
 #[derive(Debug, Default)]
 pub(super) struct Headers {
     have_arrived: AtomicBool,

@@ -254,8 +254,8 @@ impl Settings for Client {
 pub enum ServerSelection {
     /// Connected, healthy servers that are not ejected, while there are any; then the best of the others.
     PreferHealthy,
-    /// What the states of the connections say, as a gRPC channel: connected servers; calls wait while one is connecting, and fail
-    /// if none can be connected to. `pick_first` stays at its server for as long as that is connected.
+    /// The states of the connections, as a gRPC channel has them: connected servers; calls wait while one is connecting, and fail if none
+    /// can be connected to. `pick_first` stays at its server for as long as that is connected.
     ConnectionState,
 }
 

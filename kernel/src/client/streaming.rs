@@ -18,7 +18,7 @@ use tonic::{Status, body::Body};
 
 use crate::sync::lock;
 
-/// What ends a reply: the trailers of the server, or why there are none.
+/// The end of a reply: the trailers of the server, or the reason why there are none.
 type End = Result<HeaderMap, Status>;
 
 /// Returns the two ends of a call.

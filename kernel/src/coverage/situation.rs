@@ -28,7 +28,7 @@ pub enum Condition {
     Disconnected,
 }
 
-/// Whether a condition is in force at the server that an event is about.
+/// The place at which a condition is in force, compared with the server that an event is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Relation {
     /// At the same server.
@@ -37,7 +37,7 @@ pub enum Relation {
     Other,
 }
 
-/// What an event shows.
+/// The meaning of an event for the situations of a run.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Shows {
     Reached(Milestone),
@@ -75,8 +75,8 @@ pub struct Moment {
 /// one pass over the events and one over the requests, and with a cache one over the attempts.
 pub fn moments(scenario: &Scenario, seed: u64, rows: &dyn Rows) -> Vec<Moment> {
     let mut found = Moments::default();
-    let mut in_force = InForce::of(scenario);
-    let mut shown = Shown::of(scenario);
+    let mut in_force = InForce::new(scenario);
+    let mut shown = Shown::new(scenario);
     for row in rows.events() {
         let place = row.target.as_ref().and_then(|target| in_force.place_of(target));
         for state in shown.by(&row) {
@@ -86,7 +86,7 @@ pub fn moments(scenario: &Scenario, seed: u64, rows: &dyn Rows) -> Vec<Moment> {
             let place = in_force.place_of(&row.source);
             found.add(Shows::Reached(Milestone::Sometimes(cause.as_str().into())), place, &in_force, row.at_us);
         }
-        match Change::of(&row) {
+        match Change::shown_by(&row) {
             // Without the condition itself, which another server may have.
             Some(Change::Begins(condition)) => {
                 found.add(Shows::Begins(condition), place, &in_force, row.at_us);
@@ -116,7 +116,7 @@ pub fn moments(scenario: &Scenario, seed: u64, rows: &dyn Rows) -> Vec<Moment> {
 struct Moments {
     moments: Vec<Moment>,
     seen: BTreeSet<Situation>,
-    /// What was shown, with all that was in force. Most events repeat one of them, and need not be looked at in parts.
+    /// The pairs of an event's meaning and all conditions in force. Most events repeat one of them, and need not be looked at in parts.
     seen_whole: BTreeSet<(Shows, Vec<(Condition, Relation)>)>,
 }
 
@@ -150,7 +150,7 @@ struct InForce {
 }
 
 impl InForce {
-    fn of(scenario: &Scenario) -> Self {
+    fn new(scenario: &Scenario) -> Self {
         let places = scenario.server_names().enumerate().map(|(place, name)| (Name::from(name), place));
         Self { places: places.collect(), counts: BTreeMap::new() }
     }
@@ -202,7 +202,7 @@ enum Change {
 }
 
 impl Change {
-    fn of(row: &EventRow) -> Option<Self> {
+    fn shown_by(row: &EventRow) -> Option<Self> {
         let fault = || row.cause.as_deref().and_then(|cause| cause.parse().ok()).map(Condition::Fault);
         Some(match row.event {
             Event::FaultStart => Self::Begins(fault()?),

@@ -180,7 +180,7 @@ pub(super) struct Shown<'a> {
 }
 
 impl<'a> Shown<'a> {
-    pub(super) fn of(scenario: &'a Scenario) -> Self {
+    pub(super) fn new(scenario: &'a Scenario) -> Self {
         let pushback = scenario.servers.admission.as_ref().and_then(|admission| admission.retry_pushback);
         Self { scenario, pushback_us: pushback.map(us), ejected: 0 }
     }

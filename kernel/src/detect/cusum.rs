@@ -2,7 +2,7 @@
 
 use super::{Detector, Step, Usual};
 
-/// The share of bad calls, above the usual one, that is to be found.
+/// The share of bad calls, above the usual one, that must be found.
 const EXCESS: f64 = 0.03;
 
 /// The sum is not greater than this, so that the end of a long outage is seen soon.

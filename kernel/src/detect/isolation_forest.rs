@@ -23,7 +23,7 @@ const FIRST_FOREST: usize = 30;
 /// The score from which on a step is not remembered, as it may be part of an outage.
 const UNUSUAL: f64 = 0.7;
 
-/// What a step looks like: calls compared with the usual number, the share of bad calls, the median and the 95th percentile.
+/// The features of a step: calls compared with the usual number, the share of bad calls, the median and the 95th percentile.
 type Features = [f64; FEATURES];
 
 /// How easily a step is separated from others by random cuts: above 0.6 it is unusual, 1 is the most.
@@ -63,7 +63,8 @@ impl Node {
         let (feature, least, greatest) = varying[chosen];
         let at = least + (greatest - least) * unit(rng);
         let above = steps.extract_if(.., |step| step[feature] > at).collect();
-        let (below, above) = (Self::grow(steps, depth - 1, rng), Self::grow(above, depth - 1, rng));
+        let below = Self::grow(steps, depth - 1, rng);
+        let above = Self::grow(above, depth - 1, rng);
         Self::Cut { feature, at, below: below.into(), above: above.into() }
     }
 

@@ -11,7 +11,7 @@ pub struct LiveAlarm {
     pub at_us: u64,
     /// The detector.
     pub detector: DetectorName,
-    /// Whether it is raised or ends.
+    /// The change: the alarm is raised, or it ends.
     pub change: AlarmChange,
     /// The score in proportion to the threshold.
     pub level: f64,

@@ -24,7 +24,7 @@ const KNOWN: f64 = 60.0;
 /// The greatest deviation of one step that counts.
 const MOST: f64 = 30.0;
 
-/// What is usual in a part of the day.
+/// The usual values in a part of the day.
 #[derive(Debug, Clone, Copy, Default)]
 struct Part {
     steps: f64,

@@ -11,7 +11,7 @@ pub struct Call {
     pub end_us: u64,
     /// Its latency in microseconds, from the time at which it was intended; 0 if it was dropped.
     pub latency_us: u64,
-    /// Whether it failed or was dropped.
+    /// True if the call failed or was dropped.
     pub is_failure: bool,
 }
 

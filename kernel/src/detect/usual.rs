@@ -1,4 +1,4 @@
-//! What is usual for a service.
+//! The usual values of a service.
 
 use super::step::{LatencyBuckets, Step};
 
@@ -17,7 +17,7 @@ const NEW_NORMAL: u32 = 360;
 /// The multiple of the usual 99th percentile from which on a call is slow.
 const SLOW: f64 = 2.0;
 
-/// What is usual for a service: how many calls end in a step, how many of them are bad, how long they take.
+/// The usual values of a service: how many calls end in a step, how many of them are bad, how long they take.
 ///
 /// It is learned from every step, and old ones fade. Steps of which 5 % of the calls are bad are not learned, unless they last for an
 /// hour (of steps of ten seconds): otherwise an outage would soon be usual.

@@ -1,4 +1,4 @@
-//! From scores to alarms.
+//! The alarms that the scores of a detector raise.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub struct Alarm {
     pub end_us: Option<u64>,
 }
 
-/// What a step changes.
+/// The effect of a step on the alarm of a detector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AlarmChange {
     /// An alarm is raised.
@@ -53,8 +53,8 @@ impl Scorer {
     }
 }
 
-/// What makes alarms of scores: an alarm is raised by a score that reaches the threshold, and ends after two scores in a row that are
-/// below 70 % of it.
+/// The rule that makes alarms of scores: an alarm is raised by a score that reaches the threshold, and ends after two scores in a row that
+/// are below 70 % of it.
 #[derive(Debug, Clone)]
 pub struct AlarmRule {
     threshold: f64,

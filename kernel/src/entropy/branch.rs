@@ -38,7 +38,7 @@ use crate::{settings::duration, time::Instant};
 pub struct Branch {
     /// The time since the run began, in whole microseconds. What happens at this time or later is drawn with the salt.
     pub at: Duration,
-    /// What the streams are drawn with, besides the seed; not 0.
+    /// The number that the streams are drawn with, besides the seed; not 0.
     pub salt: u64,
 }
 
@@ -99,7 +99,7 @@ impl TryFrom<String> for Branch {
 }
 
 thread_local! {
-    /// What the seed is combined with in every stream of this thread; 0 changes nothing.
+    /// The salt that the seed is combined with in every stream of this thread; 0 changes nothing.
     static SALT: Cell<u64> = const { Cell::new(0) };
     /// The time of the next branch, in nanoseconds, so that a clock that moves has one number to look at.
     static NEXT: Cell<u64> = const { Cell::new(u64::MAX) };
@@ -110,7 +110,7 @@ thread_local! {
 /// The branches of the one run that this process plays in real time, on all of its threads, in the order of time.
 static OF_PROCESS: OnceLock<Vec<Branch>> = OnceLock::new();
 
-/// What the seed is combined with in every stream of such a process; 0 changes nothing.
+/// The salt that the seed is combined with in every stream of such a process; 0 changes nothing.
 static SALT_OF_PROCESS: AtomicU64 = AtomicU64::new(0);
 
 /// Begins the run of a process that plays one run in real time. What is drawn ahead for a time of the run is drawn by these branches; other
@@ -175,7 +175,7 @@ impl Drop for Branching {
     }
 }
 
-/// Notes the time of the branch at this place, the first that is still to come.
+/// Notes the time of the branch at this place, the first that has not come yet.
 fn set_next(branches: &[Branch], place: usize) {
     NEXT.set(branches.get(place).map_or(u64::MAX, |branch| (Instant::START + branch.at).as_nanos()));
 }

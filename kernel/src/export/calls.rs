@@ -17,7 +17,7 @@ pub(super) struct Calls {
     stale: BTreeSet<u64>,
 }
 
-/// What is known of a call that is under way.
+/// The figures of a call that is under way.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Call {
     /// Number of attempts that are sent again as no server has seen them.

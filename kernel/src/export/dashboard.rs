@@ -14,42 +14,39 @@ struct Panel {
     lines: Vec<(String, &'static str)>,
 }
 
+impl Panel {
+    fn new(title: &'static str, unit: &'static str, lines: Vec<(String, &'static str)>) -> Self {
+        Self { title, unit, lines }
+    }
+}
+
 /// Returns the panels, two in a row.
 fn panels() -> Vec<Panel> {
-    let rate = |family: Family, by: &str| format!("sum by ({by}) (rate({}[{RATE_INTERVAL}]))", family.sample_name());
-    let quantile = |quantile: &str, family: Family| {
-        format!("histogram_quantile({quantile}, sum by (le) (rate({}_bucket[{RATE_INTERVAL}])))", family.name())
-    };
-    let quantiles = |family| {
-        vec![(quantile("0.5", family), "p50"), (quantile("0.95", family), "p95"), (quantile("0.99", family), "p99")]
-    };
-    let by = |family: Family, by: &str| format!("sum by ({by}) ({})", family.sample_name());
-    let panel = |title, unit, lines| Panel { title, unit, lines };
     let good = format!(
         "sum(rate({requests}{{status=\"OK\"}}[{RATE_INTERVAL}])) / sum(rate({requests}[{RATE_INTERVAL}]))",
         requests = Family::Requests.sample_name()
     );
     vec![
-        panel("Requests by status", "reqps", vec![(rate(Family::Requests, "status"), "{{status}}")]),
-        panel("Success rate", "percentunit", vec![(good, "OK")]),
-        panel("Latency from the intended start", "s", quantiles(Family::RequestDuration)),
-        panel("Duration of attempts", "s", quantiles(Family::AttemptDuration)),
-        panel(
+        Panel::new("Requests by status", "reqps", vec![(rate_by(Family::Requests, "status"), "{{status}}")]),
+        Panel::new("Success rate", "percentunit", vec![(good, "OK")]),
+        Panel::new("Latency from the intended start", "s", quantiles(Family::RequestDuration)),
+        Panel::new("Duration of attempts", "s", quantiles(Family::AttemptDuration)),
+        Panel::new(
             "Active faults",
             "short",
             vec![(format!("max by (kind, target) ({})", Family::FaultActive.sample_name()), "{{kind}} on {{target}}")],
         ),
-        panel(
+        Panel::new(
             "Servers",
             "short",
             vec![
-                (by(Family::ServerUp, "server"), "{{server}} up"),
-                (by(Family::ServerHealthy, "server"), "{{server}} healthy"),
-                (by(Family::ServerEjected, "server"), "{{server}} ejected"),
-                (by(Family::ServerConnected, "server"), "{{server}} connected"),
+                (sum_by(Family::ServerUp, "server"), "{{server}} up"),
+                (sum_by(Family::ServerHealthy, "server"), "{{server}} healthy"),
+                (sum_by(Family::ServerEjected, "server"), "{{server}} ejected"),
+                (sum_by(Family::ServerConnected, "server"), "{{server}} connected"),
             ],
         ),
-        panel(
+        Panel::new(
             "Attempts by status",
             "reqps",
             vec![(
@@ -57,7 +54,7 @@ fn panels() -> Vec<Panel> {
                 "{{grpc_status}}",
             )],
         ),
-        panel(
+        Panel::new(
             "Retries, hedges and failovers",
             "reqps",
             vec![
@@ -66,7 +63,7 @@ fn panels() -> Vec<Panel> {
                 (format!("sum(rate({}[{RATE_INTERVAL}]))", Family::Failovers.sample_name()), "failovers"),
             ],
         ),
-        panel(
+        Panel::new(
             "Circuit breakers that are not closed",
             "short",
             vec![(
@@ -74,30 +71,50 @@ fn panels() -> Vec<Panel> {
                 "{{server}} {{state}}",
             )],
         ),
-        panel(
+        Panel::new(
             "Rejected and throttled attempts",
             "reqps",
-            vec![(rate(Family::Rejected, "cause"), "{{cause}}"), (rate(Family::Throttled, "cause"), "{{cause}}")],
+            vec![(rate_by(Family::Rejected, "cause"), "{{cause}}"), (rate_by(Family::Throttled, "cause"), "{{cause}}")],
         ),
-        panel(
+        Panel::new(
             "In flight",
             "short",
             vec![
-                (by(Family::AttemptsInFlight, "server"), "attempts on {{server}}"),
+                (sum_by(Family::AttemptsInFlight, "server"), "attempts on {{server}}"),
                 (format!("sum({})", Family::RequestsInFlight.sample_name()), "calls"),
                 (format!("sum(rate({}[{RATE_INTERVAL}]))", Family::RequestsDropped.sample_name()), "dropped a second"),
             ],
         ),
-        panel(
+        Panel::new(
             "Queue and workers",
             "short",
             vec![
-                (by(Family::QueueLength, "server"), "{{server}} waiting"),
-                (by(Family::BusyWorkers, "server"), "{{server}} busy"),
-                (by(Family::Workers, "server"), "{{server}} workers"),
+                (sum_by(Family::QueueLength, "server"), "{{server}} waiting"),
+                (sum_by(Family::BusyWorkers, "server"), "{{server}} busy"),
+                (sum_by(Family::Workers, "server"), "{{server}} workers"),
             ],
         ),
     ]
+}
+
+/// Returns the query of a counter's rate, summed by a label.
+fn rate_by(family: Family, label: &str) -> String {
+    format!("sum by ({label}) (rate({}[{RATE_INTERVAL}]))", family.sample_name())
+}
+
+/// Returns the query of a value, summed by a label.
+fn sum_by(family: Family, label: &str) -> String {
+    format!("sum by ({label}) ({})", family.sample_name())
+}
+
+/// Returns the queries of three quantiles of a histogram, with their legends.
+fn quantiles(family: Family) -> Vec<(String, &'static str)> {
+    let quantiles = [("0.5", "p50"), ("0.95", "p95"), ("0.99", "p99")];
+    let queries = quantiles.map(|(quantile, legend)| {
+        let buckets = format!("sum by (le) (rate({}_bucket[{RATE_INTERVAL}]))", family.name());
+        (format!("histogram_quantile({quantile}, {buckets})"), legend)
+    });
+    queries.to_vec()
 }
 
 /// Returns every expression of the dashboard, with `rate_interval` in place of Grafana's variable.

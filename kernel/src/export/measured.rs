@@ -1,4 +1,4 @@
-//! What a server has measured of its calls since it last said so.
+//! The measurements of a server since its last report.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::{
     status::Code,
 };
 
-/// What a server has measured of its calls since it last reported it, for a process that exports the metrics of several servers.
+/// The measurements of a server since its last report, for a process that exports the metrics of several servers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Measured {
     /// Number of calls that have arrived, by method.

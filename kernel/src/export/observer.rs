@@ -53,7 +53,7 @@ pub struct Observer {
 /// The texts of labels, each of which is shared.
 #[derive(Debug, Clone)]
 struct Texts {
-    /// By the number of the code.
+    /// The names of the status codes; the position is the number of the code.
     codes: Vec<Name>,
     dropped: Name,
     degraded: Name,
@@ -318,7 +318,7 @@ impl Observer {
         if let Some(kind) = begins {
             self.series.add(Family::FaultsBegun, &[kind.into(), kind.into(), target.into()], 1);
         }
-        let all = self.series.of(Family::FaultActive);
+        let all = self.series.of_family(Family::FaultActive);
         let over: Vec<_> = all.filter(|(labels, _)| !active.contains(&&*labels[1])).map(|(l, _)| l.to_vec()).collect();
         over.iter().for_each(|labels| self.series.set(Family::FaultActive, labels, 0));
     }
@@ -369,7 +369,8 @@ impl Observer {
             return;
         }
         // The end of a fault need not say of which kind it is.
-        let began = self.series.of(Family::FaultActive).find(|(labels, _)| labels[0] == fault && labels[2] == *target);
+        let began =
+            self.series.of_family(Family::FaultActive).find(|(labels, _)| labels[0] == fault && labels[2] == *target);
         if let Some(labels) = began.map(|(labels, _)| labels.to_vec()) {
             self.series.set(Family::FaultActive, &labels, 0);
         }
@@ -429,7 +430,10 @@ impl Observer {
                 series.set(Family::ServerConnected, label, 0);
             }
             Event::Idle => {
-                if series.of(Family::ServerConnected).any(|(own, value)| own == label && *value == Value::Level(1)) {
+                if series
+                    .of_family(Family::ServerConnected)
+                    .any(|(own, value)| own == label && *value == Value::Level(1))
+                {
                     series.add(Family::Disconnections, &channel, 1);
                 }
                 series.set(Family::ServerConnected, label, 0);

@@ -77,7 +77,7 @@ fn attribute(key: &str, value: &str) -> KeyValue {
 }
 
 fn metric(series: &Series, family: Family, times: OtlpTimes) -> Option<Metric> {
-    let mut series = series.of(family).peekable();
+    let mut series = series.of_family(family).peekable();
     series.peek()?;
     let attributes = |labels: &[Name]| {
         let pairs = family.labels().iter().zip(labels);

@@ -22,7 +22,7 @@ const ZERO_THRESHOLD: f64 = 2.938_735_877_055_719e-39;
 pub fn encode_protobuf(series: &Series) -> Vec<u8> {
     let mut bytes = Vec::new();
     for family in Family::ALL {
-        let metric: Vec<_> = series.of(family).map(|(labels, value)| metric(family, labels, value)).collect();
+        let metric: Vec<_> = series.of_family(family).map(|(labels, value)| metric(family, labels, value)).collect();
         if metric.is_empty() {
             continue;
         }
@@ -43,11 +43,12 @@ pub fn encode_protobuf(series: &Series) -> Vec<u8> {
 }
 
 fn metric(family: Family, labels: &[crate::record::Name], value: &Value) -> Metric {
-    let pair = |(name, value): (&&str, &crate::record::Name)| LabelPair {
-        name: Some((*name).to_owned()),
-        value: Some(value.to_string()),
-    };
-    let mut metric = Metric { label: family.labels().iter().zip(labels).map(pair).collect(), ..Metric::default() };
+    let pairs = family
+        .labels()
+        .iter()
+        .zip(labels)
+        .map(|(name, value)| LabelPair { name: Some((*name).to_owned()), value: Some(value.to_string()) });
+    let mut metric = Metric { label: pairs.collect(), ..Metric::default() };
     match value {
         Value::Count(count) => metric.counter = Some(Counter { value: Some(*count as f64) }),
         Value::Level(level) => metric.gauge = Some(Gauge { value: Some(*level as f64) }),
@@ -79,7 +80,8 @@ fn histogram(family: Family, distribution: &Distribution) -> Histogram {
 
 /// Returns the native buckets as spans of consecutive ones, and the differences of their counts.
 fn spans(buckets: impl Iterator<Item = (i32, u64)>) -> (Vec<BucketSpan>, Vec<i64>) {
-    let (mut spans, mut deltas) = (Vec::<BucketSpan>::new(), Vec::new());
+    let mut spans = Vec::<BucketSpan>::new();
+    let mut deltas = Vec::new();
     // The index behind the last bucket, from which the next span counts.
     let mut next = 0;
     let mut before = 0;

@@ -36,13 +36,15 @@ impl Default for Series {
 
 impl Series {
     /// Returns the series of `family`: the values of their labels and their own, in the order of the labels.
-    pub fn of(&self, family: Family) -> impl Iterator<Item = (&[Name], &Value)> {
+    pub fn of_family(&self, family: Family) -> impl Iterator<Item = (&[Name], &Value)> {
         self.0[family as usize].iter().map(|(labels, value)| (&**labels, value))
     }
 
     /// Returns the value of one series, if there is one.
     pub fn value(&self, family: Family, labels: &[&str]) -> Option<&Value> {
-        self.of(family).find(|(own, _)| own.iter().map(Name::as_str).eq(labels.iter().copied())).map(|(_, value)| value)
+        self.of_family(family)
+            .find(|(own, _)| own.iter().map(Name::as_str).eq(labels.iter().copied()))
+            .map(|(_, value)| value)
     }
 
     /// Adds `more` to a counter.

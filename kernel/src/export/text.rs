@@ -31,7 +31,7 @@ impl TextFormat {
     pub fn encode(self, series: &Series) -> String {
         let mut text = String::new();
         for family in Family::ALL {
-            let mut all = series.of(family).peekable();
+            let mut all = series.of_family(family).peekable();
             if all.peek().is_some() {
                 self.head(family, &mut text);
                 all.for_each(|(labels, value)| sample(&mut text, family, labels, value, ""));

@@ -76,7 +76,7 @@ impl Timeline {
     fn note(&mut self, instant: u64, observer: &Observer) {
         for family in Family::ALL {
             let changes = &mut self.changes[family as usize];
-            for (labels, value) in observer.series().of(family) {
+            for (labels, value) in observer.series().of_family(family) {
                 match changes.get_mut(labels) {
                     Some(known) if known.last().is_some_and(|(_, last)| is_same(last, value)) => {}
                     Some(known) => known.push((instant, classic(value))),

@@ -79,7 +79,8 @@ kinds! {
             direction: Option<Direction> = None, (), NOT_DRAWN;
             /// Share of the connections that it applies to, those included that are made while it lasts; by default all.
             share: Option<f64> = None, limits::SHARE_SOME, NOT_DRAWN;
-            /// In place of `rate`, losses in bursts (Gilbert-Elliott): probability that a burst begins after a segment outside of one.
+            /// Probability that a burst begins after a segment outside of one. The losses are in bursts then (Gilbert-Elliott), and there
+            /// is no `rate`.
             enter_burst: Option<f64> = None, limits::SHARE_SOME, NOT_DRAWN;
             /// Probability that the burst ends after a segment in one: a burst has `1 / exit_burst` segments on average.
             exit_burst: Option<f64> = None, limits::SHARE_SOME, NOT_DRAWN;

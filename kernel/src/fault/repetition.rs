@@ -59,8 +59,7 @@ pub(super) fn occurrences(
         );
         return Err(Problem::new(table.span(EVERY.name), message).help("raise `every`, or give a `count`"));
     }
-    let later = |number| Fault { at: fault.at + every * number, ..fault.clone() };
-    Ok((0..count as u32).map(later).collect())
+    Ok((0..count as u32).map(|number| Fault { at: fault.at + every * number, ..fault.clone() }).collect())
 }
 
 /// Checks that one occurrence is over before the next one starts.

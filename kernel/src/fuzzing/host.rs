@@ -133,7 +133,7 @@ impl MemoryHost {
     }
 }
 
-/// Whether a task was woken.
+/// True once a task was woken.
 #[derive(Default)]
 struct Woken(AtomicBool);
 

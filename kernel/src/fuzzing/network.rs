@@ -33,7 +33,7 @@ pub(crate) struct Network {
     clock: Arc<MemoryHost>,
     /// Where the connections to the hosts that listen go.
     listening: Mutex<BTreeMap<String, UnboundedSender<BoxStream>>>,
-    /// What each host demands of its peers.
+    /// The demands of each host on its peers, by its name.
     terms: Mutex<BTreeMap<String, PeerTerms>>,
 }
 
@@ -140,9 +140,9 @@ pub(crate) struct Service {
     pub(crate) links: Vec<Arc<Link>>,
     /// The injectors of the servers.
     pub(crate) injectors: Vec<Arc<Injector>>,
-    /// What the client records.
+    /// The records of the client.
     pub(crate) records: Arc<Mutex<Records>>,
-    /// What the servers record.
+    /// The records of the servers.
     pub(crate) server_records: Arc<Mutex<Records>>,
 }
 

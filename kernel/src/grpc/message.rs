@@ -18,7 +18,7 @@ use crate::transport::{LARGE, MESSAGE_HEADER_BYTES};
 /// advance, and whose end shows when it is asked for more: HTTP/2 sends the end in a frame of its own.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Pieces {
-    /// As a rule there are two: the header of a message, and the message.
+    /// The pieces; mostly two, the header of a message and the message.
     data: SmallVec<[Bytes; 2]>,
     /// Number of pieces that were passed on, of a body.
     passed: usize,
@@ -178,7 +178,7 @@ impl Body for Pieces {
 pub(crate) struct MessageCount {
     /// Bytes of the header of the message under way that have come.
     header: SmallVec<[u8; MESSAGE_HEADER_BYTES]>,
-    /// Bytes of the message under way that are yet to come, behind its header.
+    /// Bytes of the message under way that have not come yet, behind its header.
     left: usize,
 }
 

@@ -7,7 +7,7 @@ use crate::{
     status::Code,
 };
 
-/// What the checks of events need of an attempt: 64 bytes, where its row takes some hundred.
+/// The part of an attempt that the checks of events need: 64 bytes, where its row takes some hundred.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Attempt {
     pub(super) request: u64,

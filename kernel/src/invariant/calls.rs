@@ -383,16 +383,8 @@ impl Call<'_> {
     fn check_limits(&mut self) {
         let policies = &self.client.policies;
         let (from_us, to_us) = self.span_us();
-        let limits = |settings: &Scenario| match &settings.client.policies.hedging {
-            Some(hedging) => hedging.max_attempts,
-            None => settings.client.retry.max_attempts as usize,
-        };
-        let codes = |settings: &'_ Scenario| match &settings.client.policies.hedging {
-            Some(hedging) => hedging.non_fatal_status_codes.clone(),
-            None => settings.client.retry.retryable_status_codes.clone(),
-        };
-        let most = self.in_force.most(from_us, to_us, limits);
-        let retried_codes: Vec<Code> = self.in_force.during(from_us, to_us).flat_map(codes).collect();
+        let most = self.in_force.most(from_us, to_us, attempts_max);
+        let retried_codes: Vec<Code> = self.in_force.during(from_us, to_us).flat_map(retried_codes).collect();
         if self.attempts.len().max(self.request.attempts as usize) > most {
             let what = format!("{} attempts, and {most} are allowed", self.attempts.len());
             self.add(Invariant::WithinLimits, what);
@@ -437,6 +429,22 @@ impl Call<'_> {
             let what = format!("attempt {} took {took_us} µs with a timeout of {timeout_us} µs", row.attempt);
             self.add(Invariant::DeadlinesHold, what);
         }
+    }
+}
+
+/// Returns the most attempts that a call may have.
+fn attempts_max(settings: &Scenario) -> usize {
+    match &settings.client.policies.hedging {
+        Some(hedging) => hedging.max_attempts,
+        None => settings.client.retry.max_attempts as usize,
+    }
+}
+
+/// Returns the statuses after which a call may have another attempt.
+fn retried_codes(settings: &Scenario) -> Vec<Code> {
+    match &settings.client.policies.hedging {
+        Some(hedging) => hedging.non_fatal_status_codes.clone(),
+        None => settings.client.retry.retryable_status_codes.clone(),
     }
 }
 

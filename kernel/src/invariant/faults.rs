@@ -87,7 +87,7 @@ struct RecordedTimes {
     end_us: u64,
 }
 
-/// What a fault may differ by from the scenario.
+/// The difference from the scenario that a fault may have.
 struct Slack<'a> {
     /// The most by which two timers are late.
     late_us: u64,

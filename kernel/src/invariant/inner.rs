@@ -10,8 +10,8 @@ use crate::{
     status::Code,
 };
 
-/// What an inner call is made on behalf of: the request, the call that its process answers meanwhile, if that is an inner one, and the number of
-/// the attempt.
+/// The attempt that an inner call is made for: the request, the call that its process answers meanwhile, if that is an inner one, and the
+/// number of the attempt.
 type Parent = (u64, Option<u64>, u32);
 
 pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {

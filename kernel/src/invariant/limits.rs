@@ -210,7 +210,8 @@ struct Permit {
 /// Returns the permits for other attempts, in order of time.
 fn permits<'a>(rows: &'a dyn Rows, attempts: &'a Attempts) -> impl Iterator<Item = Permit> + use<'a> {
     rows.events().filter_map(|row| {
-        let (request, number) = (row.request?, row.attempt?);
+        let request = row.request?;
+        let number = row.attempt?;
         let is_hedge = row.event == Event::Hedge;
         if !is_hedge && row.event != Event::Backoff {
             return None;

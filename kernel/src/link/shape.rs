@@ -125,7 +125,7 @@ impl Shape {
     }
 }
 
-/// What a link does to its connections: to all of them, and to some or in one direction.
+/// The effects of a link on its connections: on all of them, and on some or in one direction.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct LinkShape {
     /// The effect on every connection, in both directions.

@@ -67,7 +67,7 @@ pub(super) struct Connection {
     reader: Mutex<Option<Waker>>,
 }
 
-/// What the link does to a connection. Arrays have one element for each [`Way`].
+/// The effects of the link on a connection. Arrays have one element for each [`Way`].
 struct Treatment {
     effects: [Effect; 2],
     cuts: [Cut; 2],
@@ -75,7 +75,7 @@ struct Treatment {
     user_timeout: Option<(Way, Duration)>,
 }
 
-/// What the link does to one direction of a connection.
+/// The effects of the link on one direction of a connection.
 #[derive(Clone)]
 pub(super) struct Effect {
     /// All effects together.

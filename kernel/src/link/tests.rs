@@ -22,7 +22,8 @@ fn opened_at(shapes: &[(u64, Shape)]) -> u64 {
     let link = service.links[0].clone();
     link.set_shape(shapes[0].1);
     let changes: Vec<_> = shapes[1..].to_vec();
-    let (world, changing) = (service.world.clone(), link.clone());
+    let world = service.world.clone();
+    let changing = link.clone();
     service.world.spawn(Box::pin(async move {
         for (millis, shape) in changes {
             world.sleep_until(at(millis)).await;

@@ -26,7 +26,7 @@ use crate::{
     world::{BoxFuture, SharedWorld},
 };
 
-/// What the requests of a load ask for.
+/// The requests of a load.
 pub trait Requests: Send + Sync {
     /// Returns request `id`. Ids count from 0.
     fn request(&self, id: u64) -> LoadRequest;
@@ -46,7 +46,7 @@ pub struct LoadRequest {
 pub struct Called {
     /// The result of the call.
     pub response: client::Response,
-    /// What is wrong with the reply, although its status is OK.
+    /// The mistake in the reply, if there is one although the status is OK.
     pub wrong: Option<String>,
     /// The time at which the call ended; `None` if it is now.
     pub done: Option<Instant>,
@@ -58,7 +58,7 @@ pub struct Called {
 pub struct LoadError {
     /// The id of the request.
     pub request: u64,
-    /// What is wrong, and the remedy.
+    /// The mistake, and the remedy.
     pub what: String,
 }
 
@@ -72,7 +72,7 @@ pub struct LoadGenerator {
     pub recorder: Recorder,
     /// The client that makes the calls.
     pub client: Client,
-    /// What is asked for.
+    /// The requests that are sent.
     pub requests: Arc<dyn Requests>,
     /// Rate, kind of arrivals, the largest number of requests in flight, users and stages.
     pub settings: Load,

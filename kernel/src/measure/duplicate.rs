@@ -16,7 +16,7 @@ pub(super) struct FinishedWork {
 
 impl FinishedWork {
     /// Returns the work of a `finished` event; none if it does not say of which attempt it is.
-    pub(super) fn of(row: &EventRow) -> Option<Self> {
+    pub(super) fn from_event(row: &EventRow) -> Option<Self> {
         Some(Self { request: row.request?, attempt: row.attempt?, at_us: row.at_us })
     }
 

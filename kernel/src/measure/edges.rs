@@ -1,4 +1,4 @@
-//! What services asked of each other: the inner calls of a run, by edge.
+//! The inner calls of a run, by edge.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What the figures need of the events of a run, collected in one pass.
+//! The part of the events of a run that the figures need, collected in one pass.
 
 use super::{
     attempts::NamedAttempts,
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::record::{Event, Rows};
 
-/// What the figures need of events.
+/// The part of the events of a run that the figures need.
 pub(super) struct Events {
     /// Every fault that began, ascending by index.
     pub(super) faults: Vec<RecordedFault>,
@@ -23,7 +23,7 @@ pub(super) struct Events {
     /// The results that were wrong, the first of them in full.
     pub(super) wrong_results: Instants,
     pub(super) wrong: Vec<WrongResult>,
-    /// What the store of the cache did not do.
+    /// The times of commands that the store of the cache did not carry out.
     pub(super) store_failures: Instants,
     /// The first attempt that failed: its time, its request, and why.
     pub(super) first_failure: Option<(u64, Option<u64>, Option<String>)>,
@@ -74,7 +74,7 @@ impl Events {
                     let change = row.cause.clone().unwrap_or_default();
                     changes.push(ChangeSummary { at_us: row.at_us, change });
                 }
-                Event::Finished => finished.extend(FinishedWork::of(&row)),
+                Event::Finished => finished.extend(FinishedWork::from_event(&row)),
                 _ => {}
             }
         }

@@ -19,7 +19,7 @@ pub(super) struct RecordedFault {
     pub(super) lifted_us: Option<u64>,
 }
 
-/// What events say of faults, by the fault's index.
+/// The events about faults, by the fault's index.
 #[derive(Default)]
 pub(super) struct FaultEvents(BTreeMap<usize, Sighting>);
 

@@ -43,7 +43,7 @@ pub struct LatenessFigures {
     pub p99_s: Option<f64>,
     /// The greatest lateness; null if there is no instant.
     pub max_s: Option<f64>,
-    /// What was the latest, such as `the start of fault-0 on server-1`; null if nothing was late.
+    /// The event that was the latest, such as `the start of fault-0 on server-1`; null if nothing was late.
     pub latest: Option<String>,
 }
 
@@ -108,8 +108,8 @@ impl<T: Ord> LateInstants<T> {
 
     fn figures(&self, allowed_us: Option<u64>, name: impl Fn(&T) -> String) -> LatenessFigures {
         let percentiles = percentiles(self.late_us.clone(), PERCENTILES);
-        let is_too_late = |late_us: &&u64| allowed_us.is_some_and(|allowed_us| **late_us > allowed_us);
-        let too_late = self.late_us.iter().filter(is_too_late).count() as u64;
+        let allowed_us = allowed_us.unwrap_or(u64::MAX);
+        let too_late = self.late_us.iter().filter(|late_us| **late_us > allowed_us).count() as u64;
         LatenessFigures { too_late, ..self.with_percentiles(percentiles, name) }
     }
 
@@ -166,11 +166,11 @@ impl FaultInstant {
     }
 }
 
-/// What was recorded of each fault on each of its targets.
+/// The recorded times of each fault on each of its targets.
 #[derive(Default)]
 pub(super) struct FaultTimes(BTreeMap<(usize, Name), Seen>);
 
-/// What was recorded of one fault on one of its targets.
+/// The recorded times of one fault on one of its targets.
 #[derive(Default)]
 struct Seen {
     start_us: Option<u64>,

@@ -14,7 +14,7 @@ use crate::{
     status::Outcome,
 };
 
-/// What the figures need of a request: 40 bytes, where its row takes some hundred.
+/// The part of a request that the figures need: 40 bytes, where its row takes some hundred.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Request {
     pub(super) intended_us: u64,

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::record::{Answer, RequestRow};
 
-/// What the figures need of a reply that streamed.
+/// The part of a reply that streamed that the figures need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stream {
     intended_us: u64,

@@ -67,7 +67,7 @@ pub struct Summary {
     /// Why the run was stopped before its end, in a sentence; left out if it was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<String>,
-    /// By how much faults and sends were late.
+    /// The lateness of faults and sends.
     #[serde(default)]
     pub lateness: Lateness,
     /// True if nothing was later than the scenario allows, so that the figures are of the scenario and not of a machine that
@@ -86,7 +86,7 @@ pub struct Summary {
     /// Why the first attempt failed, if no request succeeded; left out otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_failure: Option<String>,
-    /// What services asked of each other, by edge; left out if they made no calls.
+    /// The calls between services, by edge; left out if they made no calls.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub edges: Vec<EdgeSummary>,
 }

@@ -14,7 +14,7 @@ pub struct WrongResult {
     pub at_us: u64,
     /// The request's id.
     pub request: u64,
-    /// What is wrong, in a sentence.
+    /// The mistake, in a sentence.
     pub what: String,
 }
 

@@ -51,7 +51,7 @@ impl Step {
     }
 }
 
-/// The steps of one server that are yet to be played.
+/// The steps of one server that have not been played yet.
 #[derive(Default)]
 pub(super) struct Timeline {
     state: Mutex<TimelineState>,

@@ -1,4 +1,4 @@
-//! What stands in for transfers in a program without object stores.
+//! The substitute for transfers in a program without object stores.
 
 use std::path::Path;
 

@@ -18,13 +18,13 @@ pub struct Destination {
 }
 
 impl Destination {
-    /// Returns where results go that are to be at `out`, a folder or a URL.
+    /// Returns the destination of results that `out` names, a folder or a URL.
     ///
     /// # Errors
     ///
     /// Returns wrong input if it is a URL that names no folder of a store, or if the program has been built without object stores.
-    pub fn of(out: PathBuf) -> Result<Self, Failure> {
-        let Some(url) = StoreUrl::of(&out) else { return Ok(Self { place: out, url: None }) };
+    pub fn from_path(out: PathBuf) -> Result<Self, Failure> {
+        let Some(url) = StoreUrl::from_path(&out) else { return Ok(Self { place: out, url: None }) };
         let url = url.map_err(Failure::wrong_input)?;
         if url.is_pattern() {
             let text = url.to_string();
@@ -79,7 +79,7 @@ impl Sources {
     pub fn fetch(places: &[PathBuf]) -> Result<Self, Failure> {
         let mut sources = Self { places: Vec::new(), _downloads: Vec::new() };
         for place in places {
-            match StoreUrl::of(place) {
+            match StoreUrl::from_path(place) {
                 None => sources.places.push(place.clone()),
                 Some(url) => {
                     let urls = url.and_then(|url| url.expanded()).map_err(Failure::wrong_input)?;
@@ -105,6 +105,6 @@ impl Sources {
 
 /// Returns the folder of this machine in which reports on what is at `place` are by default, if that is a URL.
 pub fn local_report(place: &Path) -> Option<PathBuf> {
-    let url = StoreUrl::of(place)?.ok()?;
+    let url = StoreUrl::from_path(place)?.ok()?;
     Some(url.local().join("report"))
 }

@@ -1,13 +1,13 @@
 use super::*;
 
 fn url(text: &str) -> Result<StoreUrl, String> {
-    StoreUrl::of(Path::new(text)).expect("it has a scheme").map_err(|error| error.to_string())
+    StoreUrl::from_path(Path::new(text)).expect("it has a scheme").map_err(|error| error.to_string())
 }
 
 #[test]
 fn a_path_is_no_url() {
     for path in ["runs/a", "/tmp/x", "s3:bucket", "a b://c", "://x", "C:/x"] {
-        assert!(StoreUrl::of(Path::new(path)).is_none(), "{path}");
+        assert!(StoreUrl::from_path(Path::new(path)).is_none(), "{path}");
     }
 }
 

@@ -161,7 +161,9 @@ impl<'a> Place<'a> {
         let path = file.to_str().ok_or_else(|| unreadable(io::ErrorKind::InvalidFilename.into()))?.to_owned();
         let mut reader = tokio::fs::File::open(&local).await.map_err(unreadable)?;
         let mut writer = BufWriter::new(self.store.clone(), self.object(&path)?);
-        let (mut chunk, mut hash, mut bytes) = (vec![0; CHUNK], Sha256::new(), 0);
+        let mut chunk = vec![0; CHUNK];
+        let mut hash = Sha256::new();
+        let mut bytes = 0;
         loop {
             let count = reader.read(&mut chunk).await.map_err(unreadable)?;
             if count == 0 {
@@ -216,7 +218,8 @@ impl<'a> Place<'a> {
             tokio::fs::create_dir_all(folder).await.map_err(unwritable)?;
         }
         let mut file = tokio::fs::File::create_new(local).await.map_err(unwritable)?;
-        let (mut stream, mut hash) = (got.into_stream(), Sha256::new());
+        let mut stream = got.into_stream();
+        let mut hash = Sha256::new();
         while let Some(chunk) = stream.try_next().await.map_err(|error| self.failed(error))? {
             hash.update(&chunk);
             file.write_all(&chunk).await.map_err(unwritable)?;

@@ -76,7 +76,7 @@ table! {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::VariantArray, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum LimitAlgorithm {
-    /// By the ratio of the long-term latency to the present one.
+    /// The limit follows the ratio of the long-term latency to the present one.
     Gradient2,
     /// Additive increase, multiplicative decrease.
     Aimd,
@@ -186,8 +186,8 @@ const WARM_UP: usize = 10;
 
 impl Limit {
     fn new(settings: AdaptiveConcurrency) -> Self {
-        let (value, recorded) = (settings.initial_limit as f64, settings.initial_limit);
-        Self { settings, value, in_flight: 0, long: 0.0, samples: 0, recorded }
+        let limit = settings.initial_limit;
+        Self { settings, value: limit as f64, in_flight: 0, long: 0.0, samples: 0, recorded: limit }
     }
 
     /// Goes on with these settings and with the limit as it is, within its bounds.

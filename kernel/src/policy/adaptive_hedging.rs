@@ -36,7 +36,7 @@ table! {
 }
 
 impl AdaptiveHedging {
-    fn of(&self, client: &Client) -> ObservedTimeSettings {
+    fn observed_time(&self, client: &Client) -> ObservedTimeSettings {
         let fixed = client.policies.hedging.as_ref().map_or(Duration::ZERO, |hedging| hedging.hedging_delay);
         ObservedTimeSettings {
             percentile: self.percentile,
@@ -57,12 +57,12 @@ impl PolicyConfig for AdaptiveHedging {
     type Policy = HedgingDelay;
 
     fn build(&self, context: &PolicyContext<'_>) -> Option<HedgingDelay> {
-        let settings = self.of(context.client);
+        let settings = self.observed_time(context.client);
         Some(HedgingDelay(ObservedTime::new(context.recorder, HEDGING_DELAY, self.window, settings)))
     }
 
     fn change(&self, policy: &HedgingDelay, client: &Client, now: Instant) {
-        policy.0.change(self.of(client), now);
+        policy.0.change(self.observed_time(client), now);
     }
 }
 

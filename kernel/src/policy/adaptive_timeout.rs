@@ -39,7 +39,7 @@ table! {
 }
 
 impl AdaptiveTimeout {
-    fn of(&self, client: &Client) -> ObservedTimeSettings {
+    fn observed_time(&self, client: &Client) -> ObservedTimeSettings {
         ObservedTimeSettings {
             percentile: self.percentile,
             minimum_samples: self.minimum_samples,
@@ -59,12 +59,12 @@ impl PolicyConfig for AdaptiveTimeout {
     type Policy = AttemptTimeout;
 
     fn build(&self, context: &PolicyContext<'_>) -> Option<AttemptTimeout> {
-        let settings = self.of(context.client);
+        let settings = self.observed_time(context.client);
         Some(AttemptTimeout(ObservedTime::new(context.recorder, ATTEMPT_TIMEOUT, self.window, settings)))
     }
 
     fn change(&self, policy: &AttemptTimeout, client: &Client, now: Instant) {
-        policy.0.change(self.of(client), now);
+        policy.0.change(self.observed_time(client), now);
     }
 }
 

@@ -140,7 +140,8 @@ mod tests {
     }
 
     fn end(slots: &Slots, count: usize) {
-        let (now, took) = (Instant::START, Duration::ZERO);
+        let now = Instant::START;
+        let took = Duration::ZERO;
         let end = AttemptEnd { server: None, entered: now, now, took, ending: Ending::Abandoned };
         (0..count).for_each(|_| slots.on_attempt_end(&end));
     }

@@ -111,7 +111,7 @@ fn freshness(age: Duration, ttl: Duration, stale: Duration) -> Freshness {
     }
 }
 
-/// What an answer is good for, by its age.
+/// The use that an answer has, by its age.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Freshness {
     /// It is as good as a response.
@@ -126,7 +126,7 @@ impl PolicyConfig for Cache {
     type Policy = AroundAttempts;
 }
 
-/// What is asked: calls with equal keys have equal answers.
+/// The key of an answer in the cache: calls with equal keys have equal answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CacheKey {
     /// The method that is called.
@@ -203,7 +203,8 @@ impl<T: Clone> Answers<T> {
     pub(crate) fn look_up(&mut self, key: &CacheKey, now: Instant) -> Lookup<T> {
         self.uses += 1;
         let uses = self.uses;
-        let (ttl, stale) = (self.settings.ttl, self.settings.stale_while_revalidate);
+        let ttl = self.settings.ttl;
+        let stale = self.settings.stale_while_revalidate;
         let Some(entry) = self.entry_mut(key) else { return Lookup::Miss };
         match freshness(now.since(entry.arrived), ttl, stale) {
             Freshness::Fresh => {

@@ -25,7 +25,7 @@
 //! has a breaker, and an open one removes its server from the balancer's candidates; a call is rejected only if no server is left.
 //!
 //! If the settings change, the breaker stays in its state, with what it has counted. One that is OPEN stays so for as long as it said when
-//! it opened, and one that is HALF_OPEN is decided by as many calls as it was to be.
+//! it opened, and one that is HALF_OPEN is decided by as many calls as the settings had when it became so.
 
 mod breaker;
 

@@ -41,7 +41,7 @@ pub(super) struct ObservedTimeSettings {
     pub(super) max: Duration,
     /// The time while there is no percentile.
     pub(super) fixed: Duration,
-    /// What the time is a multiple of, rounded up.
+    /// The unit of the time, which is rounded up to a multiple of it.
     pub(super) unit: Duration,
 }
 
@@ -58,7 +58,7 @@ impl ObservedTimeSettings {
 /// The time with its state.
 pub(crate) struct ObservedTime {
     recorder: Recorder,
-    /// What the time is, as the record has it.
+    /// The name of the time in the record.
     name: &'static str,
     state: Mutex<State>,
 }

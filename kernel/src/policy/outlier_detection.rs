@@ -62,7 +62,7 @@ table! {
         max_ejection_percent: f64 = 10.0, limits::PERCENT, samples::PERCENTS;
         /// Errors in a row, of those that HTTP counts as 5xx, that eject a server; 0 ejects none for that.
         consecutive_errors: usize = 5, limits::COUNT, &["0", "1", "3"];
-        /// What attempts do while every server is ejected.
+        /// The behaviour of attempts while every server is ejected.
         all_ejected: AllEjected = AllEjected::AskAnyway, (), &["\"ask_anyway\"", "\"fail\""];
         + tables {
             /// Ejection by success rate.
@@ -79,7 +79,7 @@ table! {
     }
 }
 
-/// What attempts do while every server is ejected.
+/// The behaviour of attempts while every server is ejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::VariantArray, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum AllEjected {

@@ -16,8 +16,8 @@
 //! In the long run each lets the same number pass. One that gives a period's permits out at once sends them as a burst at the
 //! start of the period; here the burst comes after a rest only, and then attempts are spread evenly.
 //!
-//! If the settings change, the tokens stay as many as they are, or as many as the bucket then holds, and reserved ones are used when they
-//! were to be. From then on they refill at the new rate.
+//! If the settings change, the tokens stay as many as they are, or as many as the bucket then holds, and reserved ones are used at the
+//! times for which they were reserved. From then on they refill at the new rate.
 
 use std::{sync::Mutex, time::Duration};
 

@@ -50,7 +50,7 @@ table! {
     settle = settle;
 }
 
-/// What earns the right to retry.
+/// The event that earns the right to retry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::VariantArray, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum Deposit {

@@ -1,4 +1,4 @@
-//! What happens to the calls at a server, and is no row.
+//! Events of the calls at a server that have no row.
 
 use super::Name;
 
@@ -9,11 +9,11 @@ pub struct ServerMoment {
     pub at_us: u64,
     /// The server.
     pub server: Name,
-    /// What happened.
+    /// The event.
     pub what: CallMoment,
 }
 
-/// What happens to a call at a server.
+/// An event of a call at a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CallMoment {
     /// A call has arrived.

@@ -78,7 +78,7 @@ pub struct FoldedRows<T> {
     pub is_cut_off: bool,
 }
 
-/// What one block came to.
+/// The result of one block.
 struct Block<T, E> {
     part: T,
     /// The line that was refused: the position of its first byte in the file, whether it is unfinished, and the mistake.

@@ -94,7 +94,7 @@ pub struct RateVariant {
 pub struct LeftOut {
     /// Its name, as in a command line.
     pub mechanism: String,
-    /// What it is, such as `late timers`.
+    /// A description of the mechanism, such as `late timers`.
     pub meaning: String,
     /// SHA-256 of the calibration without it, in hexadecimal.
     pub sha256: String,

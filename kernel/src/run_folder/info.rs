@@ -42,7 +42,7 @@ pub struct RunInfo {
     pub events: Option<EventsInfo>,
 }
 
-/// What became of the rows that a run sent to a topic of a broker as they happened.
+/// The delivery of the rows that a run sent to a topic of a broker as they happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventsInfo {
     /// The URL of the topic.

@@ -24,7 +24,7 @@ pub struct WaitingLines {
     requests: Vec<u8>,
     attempts: Vec<u8>,
     events: Vec<u8>,
-    /// Of a run whose services call each other.
+    /// The calls between services; empty in a run without such calls.
     calls: Vec<u8>,
 }
 

@@ -32,7 +32,7 @@ const BYTES_MAX: u64 = 16 << 20;
 pub struct Manifest {
     /// Version of the format, 1.
     schema: u32,
-    /// What the folder holds, such as `run` or `report`.
+    /// The content of the folder, such as `run` or `report`.
     pub holds: String,
     /// SHA-256 in hexadecimal of each file, by its path in the folder, with `/` between the names.
     files: BTreeMap<String, String>,

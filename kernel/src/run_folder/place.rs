@@ -35,7 +35,7 @@ const LOCKS_MAX: u32 = 100;
 pub struct Contents {
     /// The words in which errors speak of such a folder.
     pub kind: &'static FolderKind,
-    /// What its manifest says that it holds.
+    /// The content of the folder, as its manifest names it.
     pub holds: &'static str,
     /// Returns whether a folder is of this kind, and of a version of the program that wrote no manifest.
     pub is_unlisted: fn(&Path) -> bool,
@@ -45,7 +45,7 @@ pub struct Contents {
     pub is_abandoned: fn(&dyn Files, &Path) -> bool,
 }
 
-/// What happens to an earlier folder in the place of a new one.
+/// The treatment of an earlier folder in the place of a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Earlier {
     /// It is replaced, unless it was changed or is precious: a simulated run can be had again.
@@ -65,7 +65,7 @@ pub struct Placed {
     pub left: Option<PathBuf>,
 }
 
-/// What a new folder replaces.
+/// The earlier content that a new folder replaces.
 #[derive(Debug)]
 enum Replaces {
     Nothing,
@@ -181,7 +181,7 @@ impl Place {
         Ok(None)
     }
 
-    /// Returns whether there is a folder at the place that is not to be replaced.
+    /// Returns whether there is a folder at the place that must not be replaced.
     fn is_kept(&self) -> bool {
         match self.earlier {
             Earlier::Force => false,

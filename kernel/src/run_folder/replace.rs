@@ -16,10 +16,10 @@ use super::{
     manifest::{MANIFEST, Manifest, is_in_real_folders},
 };
 
-/// What the manifest of a report says that its folder holds. A report in the folder of a run goes with the run.
+/// The content of a report's folder, as its manifest names it. A report in the folder of a run goes with the run.
 pub const REPORT: &str = "report";
 
-/// What is at the place of a folder.
+/// The present content of the place of a folder.
 #[derive(Debug)]
 pub enum Occupant {
     /// Nothing, or an empty folder.

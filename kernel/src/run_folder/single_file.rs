@@ -19,7 +19,7 @@ use super::{
 };
 use crate::visible::Visible;
 
-/// What stands before the checksum.
+/// The text before the checksum.
 const LABEL: &str = "checksum of the lines above: ";
 
 /// Largest file that is looked at, in bytes: this program writes none that is larger.
@@ -30,7 +30,7 @@ const BYTES_MAX: u64 = 64 << 20;
 pub struct SingleFile<'a> {
     /// The path of the file.
     pub path: &'a Path,
-    /// What a comment begins with, such as `# `.
+    /// The start of a comment, such as `# `.
     pub comment: &'a str,
     /// True to replace whatever file is there.
     pub force: bool,
@@ -54,7 +54,7 @@ pub enum SingleFileError {
     NotAFile {
         /// The path of it.
         path: PathBuf,
-        /// What it is.
+        /// The kind of the thing there, such as `a directory`.
         what: &'static str,
     },
     /// The operating system refuses to write.

@@ -26,7 +26,7 @@ pub struct RunState {
     pub state: Progress,
     /// The id of the process that writes the folder, or wrote it.
     pub process: u32,
-    /// What ended the run before its time; none while nothing has, or if nothing could be written any more.
+    /// The cause that ended the run early; none while it is under way, or if nothing could be written any more.
     pub cause: Option<String>,
 }
 

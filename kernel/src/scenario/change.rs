@@ -114,7 +114,7 @@ impl Change {
 
     /// Returns what the setting belongs to.
     pub fn target(&self) -> ChangeTarget {
-        ChangeTarget::of(&self.setting)
+        ChangeTarget::for_setting(&self.setting)
     }
 
     /// Writes the keys of one item of `[[change]]`.

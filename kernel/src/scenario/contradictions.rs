@@ -120,7 +120,8 @@ pub(super) fn refuse_without_edge(scenario: &Scenario, faults: &[TableReader<'_,
         let calls = |server: &usize| scenario.callers_of(*server).iter().any(|(of, _)| *of == caller);
         let Some(server) = fault.targets.iter().find(|server| !calls(server)) else { continue };
         let names = scenario.names();
-        let (from, to) = (names.caller(caller), names.name(*server));
+        let from = names.caller(caller);
+        let to = names.name(*server);
         let is_from = |item: &TableReader<'_, '_>| item.get("from").is_some_and(|text| is_string(text, &from));
         let span = faults.iter().find(|item| is_from(item)).and_then(|item| item.span("from"));
         let message = format!("`{from}` does not call `{to}`, so that there are no links for the fault");

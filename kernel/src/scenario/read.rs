@@ -196,7 +196,7 @@ impl Scenario {
     }
 }
 
-/// What the settings of a scenario are read for.
+/// The purpose for which the settings of a scenario are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// A run from its start.
@@ -360,7 +360,7 @@ fn load(file: &TableReader<'_, '_>, base: &Path) -> Result<Load, Problems> {
     Ok(load)
 }
 
-/// Reads `[client]`, with the service config that it names. What is to say of that is added to `notes`.
+/// Reads `[client]`, with the service config that it names. Notes about it are added to `notes`.
 fn client(
     table: &TableReader<'_, '_>,
     (base, purpose): (&Path, Purpose),

@@ -95,7 +95,7 @@ struct ServiceConfig {
     outlier_detection: Option<OutlierDetection>,
     /// The service whose health the client asks servers for, if it does (A17).
     health_service: Option<String>,
-    /// What gRPC ignores, or reads in its own way, a sentence each.
+    /// The settings that gRPC ignores, or reads in its own way, a sentence each.
     notes: Vec<String>,
 }
 

@@ -60,7 +60,7 @@ keys! {
     const FROM = from: ServiceName [required] = CLIENT.to_owned(), (), NOT_DRAWN;
     /// The service that is called.
     const TO = to: ServiceName [required] = "stock".to_owned(), (), NOT_DRAWN;
-    /// Whether a call ends with the deadline of the attempt on whose behalf it is made, as with gRPC in most languages. Not of the load.
+    /// True if a call ends with the deadline of the attempt on whose behalf it is made, as with gRPC in most languages. Not of the load.
     const PROPAGATE_DEADLINE = propagate_deadline: bool = true, (), NOT_DRAWN;
 }
 
@@ -443,7 +443,7 @@ impl Scenario {
     }
 }
 
-/// What a name of a service is. A dash is between it and the number of a process.
+/// The form of a service's name, for messages. A dash is between it and the number of a process.
 const RULE: &str = "a small letter, then small letters, digits and `_`";
 
 /// The name of a service, which is that of its processes, too.

@@ -1,5 +1,5 @@
-//! What the settings of a scenario amount to together: settings that are each within their bounds may ask for more requests,
-//! checks or memory than a run can have. It is found before anything of it is allocated.
+//! The totals of the settings of a scenario: settings that are each within their bounds may ask for more requests, checks or memory than a
+//! run can have. It is found before anything of it is allocated.
 
 use super::{Pictures, Scenario, Workload, limits};
 use crate::settings::{

@@ -58,7 +58,7 @@ const GROWTH_MAX: i64 = 64 * 1024;
 /// Longest time between two looks at whether the peer of a connection that is not read is still there.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// What the budgets of a server's connections share.
+/// The growth that the budgets of a server's connections share.
 #[derive(Debug, Default)]
 pub(super) struct Growth {
     arrivals: Mutex<Arrivals>,
@@ -180,7 +180,7 @@ impl Drop for Budget {
     }
 }
 
-/// What is lent to a request until it is whole. It is taken back when this is dropped.
+/// A loan to a request until it is whole. It is taken back when this is dropped.
 #[derive(Debug)]
 pub(super) struct Loan {
     budget: Arc<Budget>,

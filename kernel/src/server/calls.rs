@@ -1,4 +1,4 @@
-//! What stands between a connection and the services of a process: the identity of a call, injected errors, admission and workers.
+//! The layers between a connection and the services of a process: the identity of a call, injected errors, admission and workers.
 
 use std::sync::Arc;
 

@@ -49,7 +49,7 @@ pub(super) struct Connections {
     /// The replica's health service.
     pub(super) health: HealthService,
     pub(super) reflection: Reflection,
-    /// What is wrong with the replica's certificate.
+    /// The injector of the replica, which has the fault of its certificate.
     pub(super) injector: Arc<Injector>,
     /// The age at which connections are ended.
     pub(super) age: MaxAge,
@@ -153,7 +153,7 @@ impl Connections {
                 // left after the grace ends with the connection.
                 let _ = timeout_at(&*clock, until, connection).await;
             };
-            // A peer that is to leave is not waited for: dropping the connection closes the stream.
+            // A peer that must leave is not waited for: dropping the connection closes the stream.
             select(pin!(serving), pin!(until_closed(connected))).await;
             drop(busy);
         }));

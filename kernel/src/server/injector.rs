@@ -55,7 +55,7 @@ pub struct InjectedErrors {
     pub delay: Duration,
 }
 
-/// What the faults do to one attempt.
+/// The effect of the faults on one attempt.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct InjectedFault {
     /// Time by which it is delayed.
@@ -94,7 +94,7 @@ pub struct Injector {
     /// The settings since they have changed.
     tuning: Mutex<Option<Tuning>>,
     tuned: Notify,
-    /// What follows the settings at once, as long as it is there.
+    /// The part that follows the settings at once, for as long as it exists.
     follower: Mutex<Option<Weak<dyn FollowTuning>>>,
 }
 

@@ -32,7 +32,7 @@ struct Shared {
     state: Mutex<State>,
 }
 
-/// What decides for how long an attempt occupies its worker.
+/// The times that decide how long an attempt occupies its worker.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct OccupancyTimes {
     /// Time for which the attempt waited for the worker.
@@ -62,7 +62,7 @@ pub(super) enum Ending {
     Hangs,
 }
 
-/// For how long an attempt waited for a worker, and occupied it.
+/// The times for which an attempt waited for a worker, and occupied it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Served {
     pub(crate) queued: Duration,

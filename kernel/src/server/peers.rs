@@ -35,7 +35,7 @@ use crate::{
 /// Time between two ticks. A limit is exceeded by up to this much before a peer is disconnected.
 const TICK: Duration = Duration::from_secs(1);
 
-/// What the server itself occupies for a call whose request it receives, in bytes: its task, and the stream of HTTP/2.
+/// Memory that the server itself occupies for a call whose request it receives, in bytes: its task, and the stream of HTTP/2.
 const CALL_BYTES: usize = 14 * 1024;
 
 /// Bytes after which a peer has begun its handshake: the connection preface and the header of the frame SETTINGS.
@@ -45,7 +45,7 @@ const HANDSHAKE_BYTES: u64 = 24 + 9;
 #[derive(Debug)]
 pub(super) struct Peers {
     limits: PeerLimits,
-    /// What the budgets of all peers share.
+    /// The growth that the budgets of all peers share.
     growth: Arc<Growth>,
     state: Mutex<State>,
 }
@@ -67,7 +67,7 @@ struct State {
 struct Peer {
     /// Closes the connection when it is taken out.
     close: Option<oneshot::Sender<()>>,
-    /// What it may send besides whole requests.
+    /// The budget for frames besides whole requests.
     budget: Arc<Budget>,
     /// Bytes that have arrived, if they are counted.
     arrivals: Option<Arc<AtomicU64>>,
@@ -199,7 +199,7 @@ impl State {
 
 /// A connection as its task sees it.
 pub(super) struct Connected {
-    /// What its calls share.
+    /// The connection's entry, which its calls share.
     pub(super) entry: Arc<Entry>,
     /// Completes when the connection has to be closed.
     pub(super) closed: oneshot::Receiver<()>,

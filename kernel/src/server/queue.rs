@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct PeerNumber(pub(super) u64);
 
-/// What waits, with the number of its peer.
+/// An item that waits, with the number of its peer.
 pub(super) type Waiting<T> = (Option<PeerNumber>, T);
 
 /// The end of the queue from which workers take.

@@ -103,7 +103,8 @@ impl Reflection {
                 found(self.files().with_symbol(symbol), || self.missing(symbol))
             }
             Some(MessageRequest::FileContainingExtension(asked)) => {
-                let (message, number) = (&asked.containing_type, asked.extension_number);
+                let message = &asked.containing_type;
+                let number = asked.extension_number;
                 let file = self.files().with_extension(message, number);
                 found(file, || format!("no file has an extension {number} of `{message}`"))
             }

@@ -16,7 +16,7 @@ use crate::transport::Noted;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ReplyBytes(usize);
 
-/// What a reply occupies besides its payload.
+/// Memory that a reply occupies besides its payload, in bytes.
 const REPLY_BYTES: usize = 64;
 
 /// Returns `message` as the response to a call. Its payload has `payload_bytes` bytes.

@@ -38,7 +38,7 @@ pub(super) struct Routes {
 /// Largest message to the health and the reflection service, in bytes. It contains a name.
 const NAME_MESSAGE_BYTES_MAX: usize = 4 * 1024;
 
-/// What one header occupies in memory besides its name and value, in bytes, as HTTP/2 counts it.
+/// Memory that one header occupies besides its name and value, in bytes, as HTTP/2 counts it.
 const HEADER_BYTES: usize = 32;
 
 impl Routes {

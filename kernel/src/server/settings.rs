@@ -108,7 +108,7 @@ pub fn server_name(index: usize) -> String {
 /// The name of the load among those that call servers.
 pub const LOAD: &str = "client";
 
-/// Who calls a server.
+/// A caller of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Caller {

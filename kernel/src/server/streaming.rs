@@ -78,7 +78,7 @@ fn more_follows(body: &mut Body, ahead: &mut VecDeque<Piece>, cx: &mut TaskConte
     true
 }
 
-/// What a reply that streams needs of its worker.
+/// The context that a reply that streams needs of its worker.
 pub(super) struct StreamTerms {
     pub(super) world: SharedWorld,
     pub(super) recorder: Recorder,

@@ -90,7 +90,7 @@ pub(super) struct Task {
     pub(super) answer: Answer,
 }
 
-/// What a service has answered.
+/// The answer of a service.
 enum Answered {
     /// A whole reply, after the time for which it occupies the worker.
     Whole(Response<Body>, Served),
@@ -399,7 +399,8 @@ impl Worker {
         reply: oneshot::Sender<Result<Response<Body>, NotDone>>,
         started: Instant,
     ) {
-        let (id, deadline) = (terms.occupancy.attempt(), terms.deadline);
+        let id = terms.occupancy.attempt();
+        let deadline = terms.deadline;
         let (response, mut end) = Streaming::respond(response, terms);
         // An error means that the caller has left, which drops the response.
         let _ = reply.send(Ok(response));

@@ -13,8 +13,7 @@ pub(crate) fn split(text: &str) -> (&str, &str, &str) {
 /// Returns `number`, such as `12` or `1.5`, times `scale`, or an error if that is not a whole number of 128 bits.
 pub(crate) fn scaled(number: &str, scale: u128) -> Result<u128, NotWhole> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
-    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit()) && !text.is_empty();
-    if !digits(whole) || !digits(fraction) {
+    if [whole, fraction].iter().any(|digits| digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_digit())) {
         return Err(NotWhole::Malformed);
     }
     let fraction = fraction.trim_end_matches('0');

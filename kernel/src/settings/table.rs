@@ -81,7 +81,7 @@ pub enum Presence {
     List,
 }
 
-/// What a file has in place of a table that is not in effect.
+/// The value that a file has in place of a table that is not in effect.
 pub(crate) const OFF: &str = "off";
 
 /// The kinds of a table whose keys depend on one of them.

@@ -48,7 +48,7 @@ impl AlertRule {
     pub const NAMES: [&'static str; 3] = [BURN_RATES[0].0, BURN_RATES[1].0, BURN_RATES[2].0];
 
     /// Returns the rules of an objective, the fastest first.
-    pub(super) fn of(slo: &Slo) -> [Self; 3] {
+    pub(super) fn for_objective(slo: &Slo) -> [Self; 3] {
         BURN_RATES.map(|(name, severity, burn_rate, divisor)| Self {
             name,
             severity,
@@ -75,7 +75,8 @@ impl AlertRule {
 
 /// Returns a part of a window in whole milliseconds, as Prometheus has them.
 pub(super) fn part(window: Duration, divisor: u32) -> Duration {
-    let (ms, divisor) = (window.as_millis(), u128::from(divisor));
+    let ms = window.as_millis();
+    let divisor = u128::from(divisor);
     Duration::from_millis(u64::try_from((ms + divisor / 2) / divisor).unwrap_or(u64::MAX))
 }
 

@@ -102,12 +102,12 @@ pub struct Firing {
     pub fault: Option<usize>,
 }
 
-/// What a rule made of a fault.
+/// The alert of a rule about a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct FaultAlert {
     /// The index of the fault.
     pub fault: usize,
-    /// What the alert did.
+    /// The reaction of the alert.
     pub outcome: FaultOutcome,
     /// Number of bad requests in the phase of the fault.
     pub bad: u64,
@@ -118,7 +118,7 @@ pub struct FaultAlert {
     pub after_lifted_us: Option<i64>,
 }
 
-/// What an alert did about a fault.
+/// The reaction of an alert to a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, strum::IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
@@ -138,16 +138,16 @@ impl AlertReport {
     pub fn of_run(slos: &[Slo], rows: &dyn Rows, summary: &Summary) -> Self {
         let mut scraped: Vec<Scraped> = slos.iter().map(Scraped::new).collect();
         rows.each_request(&mut |row| scraped.iter_mut().zip(slos).for_each(|(scraped, slo)| scraped.add(slo, row)));
-        let faults: Vec<FaultTimes> = summary.faults.iter().map(|fault| FaultTimes::of(fault, summary)).collect();
+        let faults: Vec<FaultTimes> = summary.faults.iter().map(|fault| FaultTimes::new(fault, summary)).collect();
         let scraped = scraped.into_iter().map(|scraped| scraped.finish(summary.end_us.max(summary.duration_us)));
-        let alerts = slos.iter().zip(scraped).map(|(slo, scraped)| SloAlerts::of(slo, &scraped, &faults));
+        let alerts = slos.iter().zip(scraped).map(|(slo, scraped)| SloAlerts::new(slo, &scraped, &faults));
         let slos = alerts.collect();
         Self { end_us: summary.end_us, faults, slos }
     }
 }
 
 impl FaultTimes {
-    fn of(fault: &FaultSummary, summary: &Summary) -> Self {
+    fn new(fault: &FaultSummary, summary: &Summary) -> Self {
         let FaultSummary { index, kind, targets, start_us, lifted_us, .. } = fault.clone();
         let phase = summary.phases.iter().find(|phase| phase.phase == format!("fault-{index}"));
         let over_us = phase.map(|phase| phase.end_us).or(lifted_us).unwrap_or(summary.end_us).max(start_us);
@@ -163,19 +163,19 @@ impl FaultTimes {
 }
 
 impl SloAlerts {
-    fn of(slo: &Slo, scraped: &Scraped, faults: &[FaultTimes]) -> Self {
+    fn new(slo: &Slo, scraped: &Scraped, faults: &[FaultTimes]) -> Self {
         let end_us = scraped.end_ms() * US_PER_MS;
         let (good, bad) = scraped.counts(0, end_us);
         let all = (good + bad) as f64 * slo.window.as_micros() as f64 / end_us as f64;
         let budget_spent = (good + bad > 0).then(|| bad as f64 / (all * slo.error_budget()));
-        let rules = slo.rules().iter().map(|rule| RuleAlerts::of(slo, scraped, rule, faults)).collect();
+        let rules = slo.rules().iter().map(|rule| RuleAlerts::new(slo, scraped, rule, faults)).collect();
         Self { slo: slo.name.clone(), description: slo.description(), good, bad, budget_spent, rules }
     }
 }
 
 impl RuleAlerts {
-    fn of(slo: &Slo, scraped: &Scraped, rule: &AlertRule, faults: &[FaultTimes]) -> Self {
-        let harms: Vec<Harm> = faults.iter().map(|fault| Harm::of(slo, scraped, fault)).collect();
+    fn new(slo: &Slo, scraped: &Scraped, rule: &AlertRule, faults: &[FaultTimes]) -> Self {
+        let harms: Vec<Harm> = faults.iter().map(|fault| Harm::new(slo, scraped, fault)).collect();
         let firing = |spell: Spell| {
             let fired_us = spell.fired_ms * US_PER_MS;
             let may_be =
@@ -191,8 +191,8 @@ impl RuleAlerts {
             }
         };
         let firings: Vec<Firing> = spells(scraped, slo, rule).into_iter().map(firing).collect();
-        let faults = faults.iter().zip(&harms).map(|(fault, harm)| FaultAlert::of(fault, harm, &firings)).collect();
-        Self { rule: RuleText::of(rule), firings, faults }
+        let faults = faults.iter().zip(&harms).map(|(fault, harm)| FaultAlert::new(fault, harm, &firings)).collect();
+        Self { rule: RuleText::new(rule), firings, faults }
     }
 
     /// Returns the number of times that it fired without a fault as its reason.
@@ -202,7 +202,7 @@ impl RuleAlerts {
 }
 
 impl RuleText {
-    fn of(rule: &AlertRule) -> Self {
+    fn new(rule: &AlertRule) -> Self {
         let [long, short] = [rule.long, rule.short].map(super::prometheus::time);
         Self { rule: rule.name.to_owned(), severity: rule.severity, burn_rate: rule.burn_rate, long, short }
     }
@@ -216,14 +216,14 @@ struct Harm {
 }
 
 impl Harm {
-    fn of(slo: &Slo, scraped: &Scraped, fault: &FaultTimes) -> Self {
+    fn new(slo: &Slo, scraped: &Scraped, fault: &FaultTimes) -> Self {
         let (good, bad) = scraped.counts(fault.start_us, fault.over_us);
         Self { bad, is_over_budget: bad as f64 > slo.error_budget() * (good + bad) as f64 }
     }
 }
 
 impl FaultAlert {
-    fn of(fault: &FaultTimes, harm: &Harm, firings: &[Firing]) -> Self {
+    fn new(fault: &FaultTimes, harm: &Harm, firings: &[Firing]) -> Self {
         let Harm { bad, is_over_budget } = *harm;
         // Of faults at one time, an alert has one as its reason, and is there for all that do harm.
         let is_there = |firing: &&Firing| {

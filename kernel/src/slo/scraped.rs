@@ -1,4 +1,4 @@
-//! What Prometheus has of the requests of a run: counters as they are scraped, and their rates.
+//! The requests of a run as Prometheus has them: counters as they are scraped, and their rates.
 
 use std::collections::BTreeMap;
 
@@ -50,7 +50,8 @@ impl Counter {
             return None;
         }
         let seconds = |ms: u64| ms as f64 / 1_000.0;
-        let (from, growth) = (self.value(first) as f64, (self.value(last) - self.value(first)) as f64);
+        let from = self.value(first) as f64;
+        let growth = (self.value(last) - self.value(first)) as f64;
         let sampled = seconds((last - first) * interval_ms);
         // The start of the window may be before that of the run.
         let to_start = seconds((first * interval_ms + window_ms) - at_ms);
@@ -69,7 +70,8 @@ impl Counter {
 pub(super) struct Scraped {
     kind: SloKind,
     interval_us: u64,
-    /// Of availability the requests by status. Of latency those with the status OK: the good ones as `GOOD`, and all as `ALL`.
+    /// The counters of the requests: for availability by status; for latency those with the status OK, all as `ALL` and the good ones as
+    /// `GOOD`.
     counters: BTreeMap<&'static str, Counter>,
     /// The number of the last scrape.
     last: u64,
@@ -134,7 +136,8 @@ impl Scraped {
         let rate = |counter: &Counter| counter.rate(self.interval_ms(), (window_ms, at_ms));
         let ratio = match self.kind {
             SloKind::Availability => {
-                let (mut bad, mut all) = (0.0, 0.0);
+                let mut bad = 0.0;
+                let mut all = 0.0;
                 for (status, counter) in &self.counters {
                     let rate = rate(counter)?;
                     all += rate;
@@ -149,7 +152,8 @@ impl Scraped {
 
     /// Returns the numbers of good and of bad requests that ended after `from_us` and until `to_us`, to a scrape.
     pub(super) fn counts(&self, from_us: u64, to_us: u64) -> (u64, u64) {
-        let (from, to) = (from_us / self.interval_us, to_us.div_ceil(self.interval_us));
+        let from = from_us / self.interval_us;
+        let to = to_us.div_ceil(self.interval_us);
         let count = |name: &str| self.counters.get(name).map_or(0, |counter| counter.value(to) - counter.value(from));
         match self.kind {
             SloKind::Availability => {

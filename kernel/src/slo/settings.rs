@@ -41,7 +41,7 @@ pub struct Slo {
     pub name: String,
     /// The share of good requests, over 0 and below 1.
     pub objective: f64,
-    /// What makes a request good.
+    /// The rule by which a request is good.
     pub kind: SloKind,
     /// The latency up to which a request is good, one of the bounds of the exported histograms; `None` for availability.
     pub threshold: Option<Duration>,
@@ -55,7 +55,7 @@ pub struct Slo {
     pub evaluation_interval: Duration,
 }
 
-/// What an objective is about.
+/// The subject of an objective.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::VariantArray, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum SloKind {
@@ -72,7 +72,8 @@ keys! {
     const NAME = name: SloName [required] = "availability".to_owned(), (), NOT_DRAWN;
     /// The share of requests that has to be good: 0.995 for 99.5 %.
     const OBJECTIVE = objective: Objective [required] = 0.995, (), NOT_DRAWN;
-    /// What makes a request good: the status OK, or a latency of up to `threshold`, which counts requests with the status OK alone.
+    /// The rule by which a request is good: the status OK, or a latency of up to `threshold`, which counts requests with the status OK
+    /// alone.
     const KIND = kind: SloKind = SloKind::Availability, (), NOT_DRAWN;
     /// The latency from the intended start up to which a request is good: a bound of the exported histograms. Only of `latency`, which needs it.
     const THRESHOLD = threshold: Option<Threshold> = None, (), NOT_DRAWN;
@@ -197,7 +198,7 @@ impl Slo {
 
     /// Returns the alert rules, the fastest first.
     pub fn rules(&self) -> [AlertRule; 3] {
-        AlertRule::of(self)
+        AlertRule::for_objective(self)
     }
 
     /// Returns the shortest window of a rule.

@@ -35,11 +35,11 @@ pub struct RuleTally {
     pub false_alarms: u64,
     /// Number of runs with at least one of those.
     pub runs_with_false_alarms: u64,
-    /// What it made of the faults of each kind.
+    /// The faults of each kind, by the rule's reaction.
     pub kinds: BTreeMap<String, KindTally>,
 }
 
-/// What a rule made of the faults of a kind.
+/// The faults of a kind, by a rule's reaction.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KindTally {
     /// Number of faults that it fired after.
@@ -70,7 +70,7 @@ impl AlertTally {
         let mut faults = BTreeMap::new();
         report.faults.iter().for_each(|fault| *faults.entry(fault.kind.clone()).or_default() += 1);
         let rules =
-            report.slos.iter().flat_map(|slo| slo.rules.iter().map(|rule| RuleTally::of(&slo.slo, rule, report)));
+            report.slos.iter().flat_map(|slo| slo.rules.iter().map(|rule| RuleTally::new(&slo.slo, rule, report)));
         Self { runs: 1, faults, rules: rules.collect() }
     }
 
@@ -88,7 +88,7 @@ impl AlertTally {
 }
 
 impl RuleTally {
-    fn of(slo: &str, alerts: &RuleAlerts, report: &AlertReport) -> Self {
+    fn new(slo: &str, alerts: &RuleAlerts, report: &AlertReport) -> Self {
         let mut kinds: BTreeMap<String, KindTally> = BTreeMap::new();
         for (alert, fault) in alerts.faults.iter().zip(&report.faults) {
             let kind = kinds.entry(fault.kind.clone()).or_default();

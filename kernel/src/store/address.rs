@@ -108,8 +108,8 @@ fn host_and_port_of(text: &str) -> Option<(String, u16)> {
         None if port.is_empty() => PORT,
         None => return None,
     };
-    let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:%".contains(&byte);
-    (!host.is_empty() && host.bytes().all(is_host)).then(|| (host.to_owned(), port))
+    let is_host = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:%".contains(&byte));
+    (!host.is_empty() && is_host).then(|| (host.to_owned(), port))
 }
 
 /// Returns the number of up to six digits.

@@ -1,4 +1,4 @@
-//! What a client makes of a store: look-ups and writes that cost a call little, whatever the store does.
+//! A client's use of a store: look-ups and writes that cost a call little, whatever the store does.
 //!
 //! After a failure the store is away for the time of the pause: look-ups have no result, and nothing is sent. Then one command is sent,
 //! and decides whether the store is back. So a store that is dead costs one call per pause its time limit.
@@ -35,9 +35,9 @@ const WAITING_MAX: usize = 1_024;
 pub struct StoreAccess {
     /// The link to the store.
     pub link: Arc<Link>,
-    /// What the client's keys begin with. Clients of one run share it, and no others.
+    /// The prefix of the client's keys. Clients of one run share it, and no others.
     pub prefix: String,
-    /// What the client logs in with, if it does.
+    /// The credentials that the client logs in with, if it does.
     pub login: Option<Login>,
 }
 
@@ -180,7 +180,7 @@ impl Store {
         Ok(resp::command(&[b"SET", name.as_bytes(), &value, b"PX", keep.as_bytes()]))
     }
 
-    /// Returns whether the caller is to renew the answer to `key`: no other call is doing it.
+    /// Returns whether the caller must renew the answer to `key`: no other call is doing it.
     pub(crate) fn begin_renewal(&self, key: &CacheKey) -> bool {
         self.state().renewals.insert(entry::key(&self.access.prefix, key))
     }

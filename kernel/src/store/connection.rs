@@ -59,13 +59,13 @@ impl Connection {
     }
 }
 
-/// What a connection carries.
+/// The stream of a connection with the data on its way.
 struct Traffic {
     stream: ShapedStream,
-    /// What is yet to be written.
+    /// The bytes that have not been written yet.
     outgoing: VecDeque<Bytes>,
     arrived: BytesMut,
-    /// Answers to the greeting that are yet to come.
+    /// Answers to the greeting that have not come yet.
     greetings: usize,
     /// Where the next answers go.
     waiting: VecDeque<oneshot::Sender<Answer>>,

@@ -38,7 +38,7 @@ pub(super) fn key(prefix: &str, key: &CacheKey) -> String {
     text
 }
 
-/// Writes an answer. Returns `None` if it is not to be stored: its headers are too many, or beyond what the format has room for.
+/// Writes an answer. Returns `None` if it must not be stored: its headers are too many, or beyond what the format has room for.
 pub(super) fn write(entry: &Entry) -> Option<Bytes> {
     let (headers, trailers, body) = entry.reply.clone().into_parts();
     let mut bytes = BytesMut::with_capacity(body.len() + 256);

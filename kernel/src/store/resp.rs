@@ -24,7 +24,7 @@ pub(super) enum Value {
     List(Vec<Bytes>),
 }
 
-/// What arrived is no value, or one beyond the bounds.
+/// The data that arrived is no value, or a value beyond the bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("what it sent is {0}")]
 pub(super) struct Malformed(&'static str);

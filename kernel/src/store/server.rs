@@ -43,7 +43,8 @@ pub async fn serve(world: SharedWorld, values_max: usize) -> io::Result<()> {
     let mut listener = world.listen().await?;
     for number in 0.. {
         let stream = listener.accept().await?;
-        let (host, values) = (world.clone(), values.clone());
+        let host = world.clone();
+        let values = values.clone();
         world.spawn(Box::pin(async move {
             // The peer sees the end of its connection, and knows why.
             let _ = serve_connection(host, values, stream, number).await;
@@ -92,7 +93,7 @@ async fn write(stream: &mut BoxStream, mut bytes: Bytes) -> io::Result<()> {
     Ok(())
 }
 
-/// What a connection has set.
+/// The state that the commands of a connection have set.
 struct Session {
     database: usize,
     commands: u32,

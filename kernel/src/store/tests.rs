@@ -100,7 +100,9 @@ impl Setting {
         self.service.serve(0, answering(20), Instant::NEVER);
         let client = self.client();
         let calls = (0..).zip(calls).map(|(id, millis)| {
-            let (client, world, begin) = (client.clone(), self.service.world.clone(), at(*millis));
+            let client = client.clone();
+            let world = self.service.world.clone();
+            let begin = at(*millis);
             async move {
                 world.sleep_until(begin).await;
                 let response = client.call(Request { id, message: rpc::message(id, &Input::Data) }).await;

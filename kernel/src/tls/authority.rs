@@ -23,9 +23,9 @@ const VALID_SECONDS: u64 = 10 * 365 * DAY;
 pub struct RunCertificates {
     /// The authority that all of them trust.
     pub authority: CertificateDer<'static>,
-    /// What each server can present, by the server's index, and by [`Presented`] as a number.
+    /// The certificates that each server can present, by the server's index, and by [`Presented`] as a number.
     pub servers: Vec<[Identity; 3]>,
-    /// What the client presents in mutual TLS.
+    /// The certificate that the client presents in mutual TLS.
     pub client: Option<Identity>,
 }
 

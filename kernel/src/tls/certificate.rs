@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::der::{self, CONTEXT, Der};
 
-/// What precedes the 32 bytes of an Ed25519 key in PKCS #8 (RFC 8410, section 7).
+/// The bytes before the 32 bytes of an Ed25519 key in PKCS #8 (RFC 8410, section 7).
 const PKCS8_PREFIX: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
 
 /// Object identifiers, in DER.
@@ -29,7 +29,7 @@ const CLIENT_AUTH: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 2];
 
 /// A key of Ed25519.
 pub(super) struct Key {
-    /// In PKCS #8.
+    /// The private key in PKCS #8.
     pub(super) pkcs8: PrivatePkcs8KeyDer<'static>,
     signing: std::sync::Arc<dyn SigningKey>,
 }
@@ -47,7 +47,7 @@ impl Key {
         self.signing.public_key().expect("ring knows the public key of a key").to_vec()
     }
 
-    /// What names the key: the first 20 bytes of the hash of its `SubjectPublicKeyInfo` (RFC 7093, section 2, method 4).
+    /// Returns the identifier of the key: the first 20 bytes of the hash of its `SubjectPublicKeyInfo` (RFC 7093, section 2, method 4).
     fn identifier(&self) -> Vec<u8> {
         Sha256::digest(self.public())[..20].to_vec()
     }
@@ -58,12 +58,12 @@ impl Key {
     }
 }
 
-/// What a certificate says beside its issuer and key.
+/// The content of a certificate beside its issuer and key.
 pub(super) struct Content<'a> {
     /// The common name of the subject.
     pub(super) subject: &'a str,
     pub(super) serial: u64,
-    /// In seconds since 1970, both ends included.
+    /// The validity in seconds since 1970, both ends included.
     pub(super) valid: Range<u64>,
 }
 

@@ -9,7 +9,7 @@ table! {
     /// `[tls]`: connections between client and servers use TLS 1.3. Each run has certificates of its own.
     #[derive(Copy, Eq)]
     Tls {
-        /// Who shows a certificate: `"server"`, or in `"mutual"` TLS the client, too.
+        /// The side that shows a certificate: `"server"`, or in `"mutual"` TLS the client, too.
         mode: TlsMode = TlsMode::Server, (), NOT_DRAWN;
     }
 }

@@ -43,17 +43,17 @@ pub struct TlsStream<S> {
     opening: Arc<Opening>,
 }
 
-/// What the computations of a handshake cost.
+/// The cost of the computations of a handshake.
 pub(super) enum Charge {
     /// Nothing, or they have been paid for.
     Nothing,
-    /// What they cost when the peer's first bytes have arrived.
+    /// The cost that is due when the peer's first bytes have arrived.
     Due(SharedWorld, Cost<'static>),
     /// They are under way.
     Running(BoxFuture<'static, ()>),
 }
 
-/// What is known of a connection's handshake outside of the task that carries the connection.
+/// The progress of a connection's handshake, as seen outside of the task that carries the connection.
 #[derive(Debug, Default)]
 pub(crate) struct Opening {
     has_arrived: AtomicBool,

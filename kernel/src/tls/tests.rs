@@ -37,7 +37,7 @@ fn client(run: &RunCertificates, name: &str) -> Tls {
     Tls::new(&sources(), Some(connecting), None).unwrap()
 }
 
-/// The TLS of a server of the run, which asks for certificates if clients are to have one.
+/// The TLS of a server of the run, which asks for certificates if clients must have one.
 fn server(run: &RunCertificates, is_mutual: bool) -> Tls {
     let identities = run.servers[0].clone();
     let client_authorities = if is_mutual { vec![run.authority.clone()] } else { Vec::new() };
@@ -71,14 +71,14 @@ fn talk(client: Tls, server: Tls, presented: Presented, bytes: &'static [u8]) ->
     let world = network.host("client");
     network.run(async move {
         let (near, far) = tokio::io::duplex(10_000);
-        let (near, far): (BoxStream, BoxStream) = (over(near), over(far));
+        let near: BoxStream = over(near);
+        let far: BoxStream = over(far);
         let calling = async {
             let mut stream = match client.connect(&world, "server-0", near)? {
                 Secured::Tls(stream) => stream,
                 Secured::Plain(_) => unreachable!("the client has authorities"),
             };
             stream.handshake().await?;
-            let (mut stream, bytes) = (stream, bytes);
             write(&mut *stream, bytes).await?;
             read(&mut *stream, bytes.len()).await
         };
@@ -140,7 +140,8 @@ fn a_peer_that_does_not_speak_tls_is_said_to_not_speak_it() {
     let network = Arc::new(Network::default());
     let world = network.host("client");
     let run = certificates(TlsMode::Server);
-    let (server, client) = (server(&run, false), client(&run, "server-0"));
+    let server = server(&run, false);
+    let client = client(&run, "server-0");
     let said = network.run(async move {
         let (near, far) = tokio::io::duplex(10_000);
         let mut near: BoxStream = over(near);

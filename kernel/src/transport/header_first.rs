@@ -142,7 +142,7 @@ struct Gathered {
     message_bytes_max: usize,
     /// Length of a whole message whose header was passed on and that was not reported yet.
     whole: Option<usize>,
-    /// What follows after the last byte: trailers, or the end of the body.
+    /// The frame after the last byte: trailers, or the end of the body.
     end: Option<Option<Frame<Bytes>>>,
     /// True if nothing more comes, or if nothing has to be held back any more.
     open: bool,
@@ -152,7 +152,7 @@ struct Gathered {
     has_one_message: bool,
     /// True if a message was passed on.
     has_message: bool,
-    /// What is wrong with the body.
+    /// The error of the body, if it is wrong.
     wrong: Option<Status>,
 }
 

@@ -118,7 +118,7 @@ impl HttpBody for Noted {
 /// and of a large tail that is not copied, and looks as one that was encoded in one piece.
 pub(crate) struct Joined {
     body: Noted,
-    /// What followed a piece and is not joined with it; `Some(None)` is the end of the body.
+    /// The frame or error that followed a piece and is not joined with it; `Some(None)` is the end of the body.
     ahead: Option<Option<Result<Frame<Bytes>, Status>>>,
     /// True if the end of the body is known as soon as its last piece is, so that one frame has both.
     ends_with_data: bool,

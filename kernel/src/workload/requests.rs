@@ -53,7 +53,7 @@ impl Requests for WorkloadRequests {
     }
 }
 
-/// What is wrong with a result that the oracle does not confirm.
+/// The message for a result that the oracle does not confirm.
 const WRONG: &str = "it is not the result of the workload function";
 
 /// Makes the call for the result of `picture` in tiles.

@@ -147,7 +147,10 @@ impl Tiles {
         let workload = workloads.for_input(&input).clone();
         let cost =
             Cost { payer: Payer::Server, what: workload.name(), units, attempt: occupancy.attempt(), nth: index };
-        let (results, picture, computed, function) = (results.clone(), picture.clone(), rows.clone(), workload.clone());
+        let results = results.clone();
+        let picture = picture.clone();
+        let computed = rows.clone();
+        let function = workload.clone();
         // Where results are kept, the whole image is computed once.
         let run = move || match results.map(|results| results.get_or_run(&*function, &input)) {
             Some(Output::Image(whole)) => tiles::part(&picture, &whole, computed),
@@ -201,7 +204,9 @@ impl Rehearsal for Service {
         let input = Input::Image(picture.clone());
         self.workloads.for_input(&input).check(&input).map_err(|wrong| refuse(&occupancy, &wrong))?;
         let Self { process, workloads, results, .. } = self;
-        let (process, workloads, results) = (process.clone(), workloads.clone(), results.clone());
+        let process = process.clone();
+        let workloads = workloads.clone();
+        let results = results.clone();
         let tiles = Tiles { process, workloads, results, occupancy, picture, bands: Bands::new(height, tiles) };
         let first = tiles.compute(0).await;
         Ok(Response::new(Box::pin(stream::iter([Ok(first)]).chain(tiles.after(0)))))

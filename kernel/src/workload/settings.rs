@@ -47,7 +47,7 @@ impl Workload {
     }
 }
 
-/// What the `sobel` workload computes.
+/// The computation of the `sobel` workload.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Images {
     /// The pictures of the requests.

@@ -37,14 +37,14 @@ pub(super) struct Frames {
     held: BytesMut,
 }
 
-/// What to do with bytes at whose front a frame begins.
+/// The treatment of bytes at whose front a frame begins.
 #[derive(Debug, PartialEq, Eq)]
 enum Next {
     /// This many bytes pass as they are, though not all of them may have arrived.
     Pass(usize),
     /// This many bytes are replaced by these.
     Replace(usize, Vec<u8>),
-    /// What it is depends on bytes that have not arrived.
+    /// The treatment depends on bytes that have not arrived.
     Incomplete,
 }
 

@@ -135,8 +135,8 @@ impl Text<'_> {
         if text.is_empty() || Authority::try_from(&text[..]).is_ok() {
             return None;
         }
-        let is_kept = |byte: &u8| byte.is_ascii_alphanumeric() || b"-.".contains(byte);
-        let valid: Vec<u8> = text.iter().map(|byte| if is_kept(byte) { *byte } else { b'.' }).collect();
+        let valid = text.iter().map(|byte| if byte.is_ascii_alphanumeric() || *byte == b'-' { *byte } else { b'.' });
+        let valid: Vec<u8> = valid.collect();
         let (flag, bytes) = if self.is_huffman { (HUFFMAN, huffman::encode(&valid)) } else { (0, valid) };
         let mut part = integer(flag, LENGTH_PREFIX, bytes.len());
         part.extend_from_slice(&bytes);

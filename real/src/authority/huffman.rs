@@ -61,7 +61,8 @@ const fn table() -> Table {
 /// Returns the text that `coded` stands for. Fails if there is none.
 pub(super) fn decode(coded: &[u8]) -> Option<Vec<u8>> {
     let mut text = Vec::with_capacity(coded.len() * 2);
-    let (mut code, mut length) = (0_u32, 0);
+    let mut code = 0_u32;
+    let mut length = 0;
     for bit in coded.iter().flat_map(|byte| (0..8).rev().map(move |place| u32::from(byte >> place & 1))) {
         code = code << 1 | bit;
         length += 1;
@@ -82,7 +83,8 @@ pub(super) fn decode(coded: &[u8]) -> Option<Vec<u8>> {
 pub(super) fn encode(text: &[u8]) -> Vec<u8> {
     let mut coded = Vec::with_capacity(text.len());
     // The bits that fill no byte yet, at the low end.
-    let (mut bits, mut count) = (0_u64, 0);
+    let mut bits = 0_u64;
+    let mut count = 0;
     for byte in text {
         let length = LENGTHS[usize::from(*byte)];
         bits = bits << length | u64::from(TABLE.codes[usize::from(*byte)]);

@@ -83,7 +83,8 @@ fn read_chunks(mut stream: AnyAuthority<Arrived>) -> Vec<u8> {
 
 #[test]
 fn slices_and_chunks_have_the_same_bytes() {
-    let (wrong, right) = (sent(b"127.0.0.1:1,127.0.0.1:2"), sent(b"127.0.0.1.1.127.0.0.1.2"));
+    let wrong = sent(b"127.0.0.1:1,127.0.0.1:2");
+    let right = sent(b"127.0.0.1.1.127.0.0.1.2");
     for size in 1..=wrong.len() {
         assert_eq!(read_chunks(arrived(&wrong, size)), right, "{size}");
         for room in [1, 2, 40, 1_000] {

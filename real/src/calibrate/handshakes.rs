@@ -28,8 +28,9 @@ pub(super) struct HandshakeTimes {
 /// Plays handshakes one after another.
 pub(super) fn measure() -> io::Result<HandshakeTimes> {
     let scenario = Scenario::parse("calibration", SCENARIO, &[]).map_err(io::Error::other)?;
-    let run = RunTls::of(&scenario)?.ok_or_else(|| io::Error::other("the scenario has [tls]"))?;
-    let (client, server) = (run.client.client()?, run.servers[0].server()?);
+    let run = RunTls::for_scenario(&scenario)?.ok_or_else(|| io::Error::other("the scenario has [tls]"))?;
+    let client = run.client.client()?;
+    let server = run.servers[0].server()?;
     let mut times = [Vec::new(), Vec::new()];
     for number in 0..HANDSHAKES {
         let busy = timed_handshake(&client, &server, "server-0", machine_ns)?;

@@ -50,7 +50,7 @@ const PAUSES_FROM_RATE: u64 = 300;
 /// Processor time of an expired timer, in microseconds, as the simulation has it.
 const THREAD_SWITCH_US: f64 = 10.0;
 
-/// What the runs of a machine measured.
+/// The measurements of a machine's runs.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct MachineRuns {
     /// Runs with images, at the rates that are fitted.
@@ -125,13 +125,13 @@ impl MachineModel {
     pub(super) fn fit(cores: usize, runs: &MachineRuns) -> Option<Self> {
         let fit = fit::fit(&runs.fitted);
         let of_pictures = samples(&runs.fitted, &fit);
-        let timer = WarmAndCold::of(of_pictures.values().flat_map(|stages| stages[LATE].clone()).collect())?;
+        let timer = WarmAndCold::fit(of_pictures.values().flat_map(|stages| stages[LATE].clone()).collect())?;
         let mut messages = Vec::new();
         let mut services = Vec::new();
         let others = runs.others.iter().map(|(workload, runs)| (*workload, samples(runs, &fit)));
         for (workload, by_size) in [("sobel", of_pictures)].into_iter().chain(others) {
             for (size, stages) in by_size {
-                let [_, to_server, service, to_client] = stages.map(WarmAndCold::of);
+                let [_, to_server, service, to_client] = stages.map(WarmAndCold::fit);
                 let (Some(to_server), Some(service), Some(to_client)) = (to_server, service, to_client) else {
                     continue;
                 };
@@ -321,7 +321,8 @@ fn follow_up(runs: &[RunPaths]) -> f64 {
         let runs = runs.iter().filter(move |run| run.rate == rate);
         runs.fold((0.0, 0.0), |(time, calls), run| (time + run.processor_us, calls + run.paths.len() as f64))
     };
-    let (low, high) = (of_rate(FITTED[0]), of_rate(FITTED[FITTED.len() - 1]));
+    let low = of_rate(FITTED[0]);
+    let high = of_rate(FITTED[FITTED.len() - 1]);
     if high.1 <= low.1 {
         return 0.0;
     }

@@ -145,27 +145,35 @@ const MACHINE_OTHERS: [(&str, &str, [Load; 2]); 5] = [
     ("backend", PROMPT, [(20, 2), (1_000, 1)]),
 ];
 
+/// Returns a run for the model of the machine. `workload` has the keys of that table.
+fn machine_run(purpose: Purpose, workload: &str, (rate, seconds): Load) -> Result<MachineRun, ScenarioError> {
+    let text = format!(
+        "name = 'calibration-machine'\nduration = '{seconds}s'\n[servers]\nworkers = 16\n[workload]\n{workload}\n\
+         [load]\nrate = {rate}\narrivals = 'poisson'\n"
+    );
+    let scenario = Scenario::parse("calibration", &text, &[])?;
+    Ok(MachineRun { scenario, load: (rate, seconds), purpose })
+}
+
 /// Returns the runs for the model of the machine, with images of these sizes.
 fn machine_runs(sizes: &str) -> Result<Vec<MachineRun>, ScenarioError> {
-    let run = |purpose: Purpose, workload: String, (rate, seconds): Load| {
-        let text = format!(
-            "name = 'calibration-machine'\nduration = '{seconds}s'\n[servers]\nworkers = 16\n[workload]\n{workload}\n\
-             [load]\nrate = {rate}\narrivals = 'poisson'\n"
-        );
-        let scenario = Scenario::parse("calibration", &text, &[])?;
-        Ok(MachineRun { scenario, load: (rate, seconds), purpose })
-    };
-    let pictures = || format!("sizes = [{sizes}]");
-    let of_round = || {
-        let fitted = FITTED.into_iter().map(|load| run(Purpose::Fit, pictures(), load));
-        let held_out = HELD_OUT.into_iter().map(|load| run(Purpose::HoldOut, pictures(), load));
-        let others = MACHINE_OTHERS.into_iter().flat_map(|(workload, keys, loads)| {
+    let pictures = format!("sizes = [{sizes}]");
+    let mut runs = Vec::new();
+    for _ in 0..MACHINE_ROUNDS {
+        for load in FITTED {
+            runs.push(machine_run(Purpose::Fit, &pictures, load)?);
+        }
+        for load in HELD_OUT {
+            runs.push(machine_run(Purpose::HoldOut, &pictures, load)?);
+        }
+        for (workload, keys, loads) in MACHINE_OTHERS {
             let text = format!("kind = '{workload}'\n{keys}");
-            loads.map(|load| run(Purpose::Other(workload), text.clone(), load))
-        });
-        fitted.chain(held_out).chain(others).collect::<Vec<_>>()
-    };
-    (0..MACHINE_ROUNDS).flat_map(|_| of_round()).collect()
+            for load in loads {
+                runs.push(machine_run(Purpose::Other(workload), &text, load)?);
+            }
+        }
+    }
+    Ok(runs)
 }
 
 impl CalibrationPlan {

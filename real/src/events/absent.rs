@@ -1,4 +1,4 @@
-//! What stands for a stream in a program that is built without them.
+//! The substitute for streams of events in a program that is built without them.
 
 use std::sync::Arc;
 

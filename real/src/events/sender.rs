@@ -60,7 +60,7 @@ pub struct Stream {
     running: Option<Receiver<()>>,
 }
 
-/// What the thread shares with the run.
+/// The state that the thread shares with the run.
 #[derive(Debug, Default)]
 struct Shared {
     /// The run has ended.
@@ -167,7 +167,7 @@ fn summary(info: &EventsInfo) -> String {
     )
 }
 
-/// What the thread has.
+/// The state of the thread that sends.
 struct Sender {
     target: Target,
     messages: Messages,
@@ -185,7 +185,7 @@ struct Sender {
     next: usize,
     /// The rows in the messages under way that no broker has acknowledged, by partition.
     batch: Vec<Part>,
-    /// What went wrong since rows were last delivered, and has been said.
+    /// The problems since rows were last delivered that have been reported.
     outage: Vec<Problem>,
 }
 

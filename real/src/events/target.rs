@@ -8,7 +8,7 @@ const TOPIC: &str = "rehearsal";
 /// Longest name of a topic that Kafka takes.
 const TOPIC_MAX: usize = 249;
 
-/// What the URL of a topic looks like.
+/// The form of a topic's URL, for messages.
 const EXAMPLE: &str = "write kafka://HOST:PORT/TOPIC, such as kafka://127.0.0.1:9092/rehearsal";
 
 /// A topic of a broker.

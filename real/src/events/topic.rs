@@ -43,14 +43,14 @@ impl Topic {
         // rskafka tries again for as long as this allows, and says nothing meanwhile.
         let once = BackoffConfig { deadline: Some(Duration::ZERO), ..BackoffConfig::default() };
         let builder = ClientBuilder::new(vec![target.broker.clone()]).client_id(CLIENT).backoff_config(once);
-        let client = builder.build().await.map_err(Problem::of)?;
+        let client = builder.build().await.map_err(Problem::from_error)?;
         // Of all topics: a broker may create one that is asked for by its name.
-        let topics = client.list_topics().await.map_err(Problem::of)?;
+        let topics = client.list_topics().await.map_err(Problem::from_error)?;
         let topic = topics.into_iter().find(|topic| topic.name == target.topic).ok_or(Problem::NoTopic)?;
         let handling = UnknownTopicHandling::Error;
         let clients =
             topic.partitions.into_iter().map(|partition| client.partition_client(&target.topic, partition, handling));
-        let partitions = try_join_all(clients).await.map_err(Problem::of)?;
+        let partitions = try_join_all(clients).await.map_err(Problem::from_error)?;
         if partitions.is_empty() { Err(Problem::NoTopic) } else { Ok(Self { partitions }) }
     }
 
@@ -62,12 +62,12 @@ impl Topic {
     /// Sends messages to a partition, and waits until the broker has acknowledged all of them.
     pub(super) async fn send(&self, partition: usize, messages: Vec<Record>) -> Result<(), Problem> {
         let sent = self.partitions[partition].produce(messages, Compression::NoCompression).await;
-        sent.map(|_| ()).map_err(Problem::of)
+        sent.map(|_| ()).map_err(Problem::from_error)
     }
 }
 
 impl Problem {
-    fn of(error: Error) -> Self {
+    fn from_error(error: Error) -> Self {
         match &error {
             Error::ServerError { protocol_error: ProtocolError::UnknownTopicOrPartition, .. } => Self::NoTopic,
             Error::ServerError { protocol_error, .. } => Self::Refused(protocol_error.to_string()),

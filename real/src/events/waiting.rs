@@ -34,7 +34,7 @@ pub(super) struct Rows {
     heads: Vec<Head>,
 }
 
-/// What is known of a row beside its line.
+/// The facts about a row beside its line.
 #[derive(Debug, Clone, Copy)]
 struct Head {
     /// Position among all rows of the run.

@@ -25,7 +25,8 @@ pub(super) async fn answer(
 fn respond(head: &str, observer: &Mutex<Observer>) -> Vec<u8> {
     let mut lines = head.split("\r\n");
     let mut words = lines.next().unwrap_or_default().split(' ');
-    let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let method = words.next().unwrap_or_default();
+    let target = words.next().unwrap_or_default();
     if method != "GET" && method != "HEAD" {
         return plain("405 Method Not Allowed", "metrics can only be read; use GET\n");
     }

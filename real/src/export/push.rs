@@ -62,7 +62,8 @@ impl Collector {
     /// Prepares to send to the collector at `url`. Fails if its host has no address.
     pub(super) fn at(url: &str) -> Result<Self, Failure> {
         let parsed: Uri = url.parse().map_err(Failure::wrong_input)?;
-        let (host, port) = (parsed.host().unwrap_or_default(), parsed.port_u16().unwrap_or(80));
+        let host = parsed.host().unwrap_or_default();
+        let port = parsed.port_u16().unwrap_or(80);
         let bare = host.trim_matches(['[', ']']);
         let found = (bare, port).to_socket_addrs().ok().and_then(|mut found| found.next());
         let address = found.ok_or_else(|| {

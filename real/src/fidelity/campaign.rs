@@ -319,9 +319,10 @@ fn is_continuable(place: &Path, before: &CampaignManifest, here: &CampaignManife
     if !before.is_same_machine(here) {
         return Err(started_with(&format!("on another machine, {}", before.machine()), &here.machine()));
     }
-    let build = |manifest: &CampaignManifest| format!("a {} build of version {}", manifest.profile, manifest.version);
-    if build(before) != build(here) {
-        return Err(started_with(&format!("with another build, {}", build(before)), &build(here)));
+    let [earlier, this] =
+        [before, here].map(|manifest| format!("a {} build of version {}", manifest.profile, manifest.version));
+    if earlier != this {
+        return Err(started_with(&format!("with another build, {earlier}"), &this));
     }
     Ok(())
 }

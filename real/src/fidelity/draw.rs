@@ -104,12 +104,12 @@ fn write(args: &DrawArgs) -> Result<(), Failure> {
 
 /// Returns the random numbers of `seed` for a purpose and the object that `numbers` name.
 fn dice_of(seed: u64, purpose: &str, numbers: &[u64]) -> Dice {
-    Dice::of(seed, &format!("fidelity.draw.{purpose}"), numbers)
+    Dice::new(seed, &format!("fidelity.draw.{purpose}"), numbers)
 }
 
 /// Draws scenario `index` of `seed`, for a machine with that many processors.
 fn draw(seed: u64, index: u64, cores: u64) -> DrawnScenario {
-    let strata = Strata::of(seed, index);
+    let strata = Strata::draw(seed, index);
     let work = work::draw(&strata, seed, cores as f64);
     let settings = policies::draw(&strata, &work, seed);
     let faults = faults::draw(&strata, &work, seed);

@@ -18,7 +18,7 @@ pub(super) enum Mechanism {
     Sharing,
     /// Pauses of the whole machine.
     Pauses,
-    /// What follows a call away from its path.
+    /// The work that follows a call away from its path.
     FollowUp,
     /// Late timers.
     Timers,
@@ -39,7 +39,7 @@ pub(super) enum Choice {
 
 /// A calibration without a mechanism.
 pub(super) struct Without {
-    /// What the manifest says about it.
+    /// The mechanism's entry in the manifest.
     pub(super) facts: LeftOut,
     /// The text of the calibration.
     pub(super) text: String,
@@ -184,12 +184,13 @@ fn punctual(calibration: &mut Table) {
 /// Keeps the smallest message of each workload.
 fn keep_smallest(parent: &mut Table) {
     let Some(Value::Array(messages)) = parent.get_mut("message") else { return };
-    let facts = |message: &Value| {
-        let workload = message.get("workload").and_then(Value::as_str).unwrap_or_default().to_owned();
-        (workload, message.get("bytes").and_then(Value::as_integer).unwrap_or(0))
-    };
-    messages.sort_by_key(facts);
-    messages.dedup_by_key(|message| facts(message).0);
+    messages.sort_by_key(workload_and_bytes);
+    messages.dedup_by_key(|message| workload_and_bytes(message).0);
+}
+
+fn workload_and_bytes(message: &Value) -> (String, i64) {
+    let workload = message.get("workload").and_then(Value::as_str).unwrap_or_default().to_owned();
+    (workload, message.get("bytes").and_then(Value::as_integer).unwrap_or(0))
 }
 
 #[cfg(test)]

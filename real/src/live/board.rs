@@ -38,7 +38,7 @@ pub(super) struct Board {
     pub(super) timeline: Timeline,
     /// The calls under way.
     pub(super) in_flight: InFlight,
-    /// What the scenario expects.
+    /// The expectations of the scenario.
     pub(super) expectations: Vec<Expectation>,
     /// Number of retries.
     pub(super) retries: u64,

@@ -135,8 +135,7 @@ impl Charts<'_> {
             let start = usize::from(self.column(fault.start_us, width));
             let mark = self.mark(fault, width);
             let cells = start..(start + mark.len()).min(usize::from(width));
-            let is_free = |line: &Vec<Option<char>>| line[cells.clone()].iter().all(Option::is_none);
-            let mut free = lines.iter().position(is_free);
+            let mut free = lines.iter().position(|line| line[cells.clone()].iter().all(Option::is_none));
             if free.is_none() && lines.len() < rows {
                 lines.push(vec![None; usize::from(width)]);
                 free = Some(lines.len() - 1);

@@ -20,7 +20,7 @@ use super::{
     log::log_line,
 };
 
-/// What a server's settings are in, to be read as those of a scenario are.
+/// The start of a scenario with which a server's settings are read as those of a scenario are.
 const SERVER: &str = "name = \"server\"\nduration = \"1s\"\nload = { rate = 1 }\n";
 
 /// The active faults, with the link and the server that they apply to.
@@ -58,7 +58,7 @@ pub(super) struct ActiveFault {
     pub(super) effect: LinkEffect,
     /// Effect on the server.
     pub(super) injection: Injection,
-    /// What it is, for logs.
+    /// The kind and the parameters of the fault, for logs.
     pub(super) id: InjectedFaultId,
 }
 
@@ -78,7 +78,7 @@ impl ActiveFaults {
         self.link.server()
     }
 
-    /// Gives settings of the server, or of a proxy's link, other values, unless they are only to be checked, and describes the changes. Fails
+    /// Gives settings of the server, or of a proxy's link, other values, unless they should only be checked, and describes the changes. Fails
     /// with the reason if one of them is refused; then none changes.
     pub(super) fn set(&self, settings: &[(String, String)], only_check: bool) -> Result<Vec<String>, String> {
         let mut state = lock(&self.state);
@@ -123,7 +123,7 @@ impl ActiveFaults {
         lock(&self.state).faults.len()
     }
 
-    /// Whether `connection` holds a fault.
+    /// True if `connection` holds a fault.
     pub(super) fn is_held_by(&self, connection: u64) -> bool {
         lock(&self.state).faults.keys().any(|(_, holder)| *holder == Some(connection))
     }
@@ -187,7 +187,7 @@ impl ActiveFaults {
         });
     }
 
-    /// Whether there is a fault of this kind without a holder.
+    /// True if there is a fault of this kind without a holder.
     pub(super) fn has(&self, kind: &str) -> bool {
         lock(&self.state).faults.contains_key(&(kind.to_owned(), None))
     }

@@ -107,10 +107,9 @@ pub(crate) enum ControlResponse {
 impl ControlRequest {
     /// Checks the values, which another program can have written. The command line of `real inject` has the same bounds.
     fn validate(&self) -> Result<(), String> {
-        let are_some = |connections: &Selection| limits::SHARE_SOME.contains(&connections.share);
         let (kind, effect, injection, text, command) = match self {
             Self::Inject { kind, effect, injection, text, command, .. } => (kind, effect, injection, text, command),
-            Self::Reset { connections } if !are_some(connections) => {
+            Self::Reset { connections } if !limits::SHARE_SOME.contains(&connections.share) => {
                 return Err("`share` is beyond its bounds".to_owned());
             }
             Self::Set { settings, .. } if settings.len() > SETTINGS_MAX => {
@@ -122,20 +121,19 @@ impl ControlRequest {
             Self::Reset { .. } | Self::Heal | Self::Set { .. } => return Ok(()),
         };
         let shape = &effect.shape;
-        let fits = |text: &str| text.len() <= TEXT_BYTES_MAX && !text.chars().any(char::is_control);
         let waits = [shape.latency, shape.jitter].iter().all(|wait| limits::WAIT.contains(wait));
         let bandwidth = shape.bandwidth.is_none_or(|rate| limits::BANDWIDTH.contains(&rate));
         let errors = &injection.errors;
         let rates =
             errors.iter().map(|errors| errors.rate).chain([shape.loss]).all(|rate| limits::SHARE.contains(&rate));
         let wrong = [
-            ("kind", fits(kind)),
-            ("text", fits(text)),
-            ("command", fits(command)),
+            ("kind", is_plain(kind)),
+            ("text", is_plain(text)),
+            ("command", is_plain(command)),
             ("latency or jitter", waits),
             ("bandwidth", bandwidth),
             ("rate", rates),
-            ("share", are_some(&effect.connections)),
+            ("share", limits::SHARE_SOME.contains(&effect.connections.share)),
             ("burst", effect.burst.is_none_or(|burst| burst.is_valid())),
             ("errors", errors.len() <= FAULTS_MAX),
             ("slow", limits::SLOW_FACTOR.contains(&injection.slow)),
@@ -143,6 +141,11 @@ impl ControlRequest {
         let wrong = wrong.into_iter().find(|(_, right)| !right);
         wrong.map_or(Ok(()), |(name, _)| Err(format!("`{name}` is beyond its bounds")))
     }
+}
+
+/// Returns true if the text is short and can be written to a terminal.
+fn is_plain(text: &str) -> bool {
+    text.len() <= TEXT_BYTES_MAX && !text.chars().any(char::is_control)
 }
 
 /// The server's end of the control socket.

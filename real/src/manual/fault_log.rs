@@ -38,11 +38,11 @@ pub(super) struct FaultEntry {
     pub(super) target: String,
     /// The process that it is.
     pub(super) process: ProcessIdentity,
-    /// What happened.
+    /// The change.
     pub(super) change: Change,
 }
 
-/// What happened to a server or proxy.
+/// A change of the faults of a server or proxy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Change {
@@ -254,13 +254,13 @@ impl OpenFaults {
 
     /// Returns the beginnings of all faults, at their times.
     pub(super) fn beginnings(&self) -> Vec<FaultEdge> {
-        let edge = |((target, fault), entry): (&(String, InjectedFaultId), &FaultEntry)| FaultEdge {
+        let edges = self.0.iter().map(|((target, fault), entry)| FaultEdge {
             at_ns: entry.at_ns,
             target: target.clone(),
             fault: fault.clone(),
             begins: true,
-        };
-        let mut edges: Vec<FaultEdge> = self.0.iter().map(edge).collect();
+        });
+        let mut edges: Vec<FaultEdge> = edges.collect();
         edges.sort_by_key(|edge| edge.at_ns);
         edges
     }

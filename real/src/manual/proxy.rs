@@ -138,9 +138,9 @@ pub(super) struct Upstream {
     answers: AtomicBool,
     /// Number of connections so far.
     connections: AtomicU64,
-    /// What ends connections after a time.
+    /// The times at which connections are closed.
     pub(super) closings: Closings,
-    /// What is done to the bytes that are passed on.
+    /// The treatment of the bytes that are passed on.
     pub(super) flows: Flows,
     exporter: Option<Exporter>,
 }
@@ -148,13 +148,12 @@ pub(super) struct Upstream {
 impl Upstream {
     /// The server at `address`, behind the proxy of this name.
     pub(super) fn new(world: SharedWorld, name: Name, address: SocketAddr, exporter: Option<Exporter>) -> Self {
-        let (answers, connections) = (AtomicBool::new(true), AtomicU64::new(0));
         Self {
             world,
             name,
             address: Mutex::new(address),
-            answers,
-            connections,
+            answers: AtomicBool::new(true),
+            connections: AtomicU64::new(0),
             closings: Closings::default(),
             flows: Flows::default(),
             exporter,

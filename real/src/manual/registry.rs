@@ -100,16 +100,16 @@ impl From<RegistryError> for Failure {
 pub(crate) struct Foreign {
     /// Its path.
     pub(crate) path: PathBuf,
-    /// What it is, such as `a directory`.
+    /// The kind of the thing there, such as `a directory`.
     pub(crate) what: &'static str,
 }
 
-/// What a reader finds in the folder of the registry.
+/// The content of the folder of the registry.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     /// Running servers and proxies, sorted by address.
     pub(crate) entries: Vec<RegistryEntry>,
-    /// What is not of the registry, sorted by path.
+    /// The content that is not of the registry, sorted by path.
     pub(crate) foreign: Vec<Foreign>,
 }
 
@@ -366,7 +366,7 @@ fn read(file: &Path) -> Result<RegistryEntry, NoEntry> {
     plain.ok_or(NoEntry::Foreign("a file with another content"))
 }
 
-/// What is at `path`, unless it is what `expected` accepts, or is gone.
+/// Returns the kind of the file at `path`; `None` if `expected` accepts it, or it is gone.
 fn kind_other_than(path: &Path, expected: impl FnOnce(&Metadata) -> bool) -> Option<&'static str> {
     let found = fs::symlink_metadata(path).ok()?;
     (!expected(&found)).then(|| kind(&found))

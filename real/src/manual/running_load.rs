@@ -70,7 +70,7 @@ impl RunningLoad {
         read.map_err(|_| "its settings are not those of this version; end it, and start it again".to_owned())
     }
 
-    /// Whether it has these settings now.
+    /// True if the load has these settings now.
     pub(super) fn has(&self, settings: &Scenario) -> bool {
         self.settings == text(settings)
     }

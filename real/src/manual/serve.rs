@@ -122,7 +122,8 @@ async fn serve(
     let stop = Arc::new(Notify::new());
     let stopped = stop.clone();
     let until_stop = async move { stopped.notified().await };
-    let (world_of_server, name) = (host.with_listener(listener).with_tls(tls).shared(), id.clone());
+    let world_of_server = host.with_listener(listener).with_tls(tls).shared();
+    let name = id.clone();
     let process = Process { world: world_of_server, recorder, name, settings, injector, callees: Vec::new() };
     let serving = app::serve(App::of_program(), process, None, until_stop);
     let mut serving = pin!(serving);

@@ -54,7 +54,8 @@ impl Setting {
         let Some((key, value)) = text.split_once('=') else {
             return Err(Failure::wrong_input(format!("`{text}` is no setting; write, for example: servers.queue=16")));
         };
-        let (key, value) = (key.trim(), value.trim());
+        let key = key.trim();
+        let value = value.trim();
         if !changeable().any(|setting| setting == key) {
             let plain = Scenario::parse("set", "name = \"set\"\nduration = \"1s\"\nload = { rate = 1 }\n", &[]);
             let refused = plain.map_err(Failure::wrong_input)?.with_setting(key, value);
@@ -65,7 +66,7 @@ impl Setting {
         Ok(Self { key: key.to_owned(), to })
     }
 
-    /// Whether the setting is of this table, or of one in it.
+    /// True if the setting is of this table, or of one in it.
     fn is_of(&self, table: &str) -> bool {
         self.key.split('.').next() == Some(table)
     }
@@ -91,7 +92,7 @@ pub fn run(args: &SetArgs) -> Result<Exit, Failure> {
     })
 }
 
-/// What changes where. That of the loads is checked.
+/// The changes of settings, by process. Those of the loads are checked.
 #[derive(Debug)]
 struct Plan {
     processes: Vec<ProcessPlan>,
@@ -100,14 +101,14 @@ struct Plan {
     loads: Vec<LoadPlan>,
 }
 
-/// What changes in a server or a proxy.
+/// The changes in a server or a proxy.
 #[derive(Debug)]
 struct ProcessPlan {
     entry: RegistryEntry,
     settings: Vec<Setting>,
 }
 
-/// What changes in a load.
+/// The changes in a load.
 #[derive(Debug)]
 struct LoadPlan {
     load: RunningLoad,

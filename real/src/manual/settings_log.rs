@@ -23,11 +23,11 @@ const BYTES_MAX: u64 = 1024 * 1024;
 pub(super) struct SettingEntry {
     /// The time, in nanoseconds since the machine started.
     pub(super) at_ns: u64,
-    /// What the loads learn.
+    /// The news for the loads.
     pub(super) news: SettingNews,
 }
 
-/// What loads learn of a setting.
+/// A setting's change as the loads learn of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum SettingNews {

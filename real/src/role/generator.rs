@@ -95,7 +95,7 @@ async fn offer_load(
     reports: &Arc<ToOrchestrator>,
 ) -> Result<(), RoleError> {
     let LoadCommand::Prepare { scenario, seed, branches, mut servers, tls, store } = next(&mut orders).await? else {
-        return Err(RoleError::Order("the first order is to prepare".to_owned()));
+        return Err(RoleError::Order("the first order must be to prepare".to_owned()));
     };
     let scenario = Scenario::parse("scenario", &scenario, &[]).map_err(|error| RoleError::Order(error.to_string()))?;
     let entropy = Entropy::new(seed);
@@ -108,7 +108,7 @@ async fn offer_load(
     reports.send(&Report::Ready);
 
     let LoadCommand::Begin { epoch_ns } = next(&mut orders).await? else {
-        return Err(RoleError::Order("the second order is to begin".to_owned()));
+        return Err(RoleError::Order("the second order must be to begin".to_owned()));
     };
     let names = scenario.entry_names();
     servers.extend(store.as_ref().map(|store| (kernel::store::NAME.to_owned(), store.address)));

@@ -48,7 +48,7 @@ impl TlsServerArgs {
         tls.map(Some).map_err(|error| unusable("--tls-cert", self.tls_cert.as_deref(), error))
     }
 
-    /// Whether connections are encrypted.
+    /// True if connections are encrypted.
     pub(crate) fn is_on(&self) -> bool {
         self.tls_cert.is_some()
     }
@@ -77,7 +77,7 @@ pub(crate) struct TlsClientArgs {
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
 
-    /// The name that servers' certificates are to have [default: the IP address of the server].
+    /// The name that servers' certificates must have [default: the IP address of the server].
     #[arg(long, value_name = "NAME", requires = "tls_ca")]
     tls_name: Option<String>,
 }

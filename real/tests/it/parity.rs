@@ -127,8 +127,10 @@ impl Story {
 
     /// A server says that it has finished something before it answers.
     fn what_was_answered_was_done(&self) {
-        let finished: BTreeMap<_, _> =
-            self.of(Event::Finished).map(|row| ((row.request, row.attempt, row.source.as_str()), row.at_us)).collect();
+        let finished: BTreeMap<_, _> = self
+            .events(Event::Finished)
+            .map(|row| ((row.request, row.attempt, row.source.as_str()), row.at_us))
+            .collect();
         for row in self.records.attempts.iter().filter(|row| row.status == Code::Ok) {
             let done = finished.get(&(Some(row.request), Some(row.attempt), row.server.as_str()));
             assert!(done.is_some_and(|at| *at <= row.end_us), "{:?}: {row:?}, {done:?}", self.arm);
@@ -167,20 +169,20 @@ impl Story {
     fn noticed_and_taken_back(&self, server: &str, lifted: u64) {
         self.in_order(server, &[Event::FaultStart, Event::Unhealthy, Event::Healthy]);
         self.in_order(server, &[Event::FaultStart, Event::FaultEnd]);
-        let healthy = self.of(Event::Healthy).filter(|row| row.target.as_deref() == Some(server));
+        let healthy = self.events(Event::Healthy).filter(|row| row.target.as_deref() == Some(server));
         let back = healthy.map(|row| row.at_us).find(|at| *at >= FAULT);
         assert!(back.is_some_and(|at| at >= lifted), "{:?}: {server} is back at {back:?} µs", self.arm);
     }
 
     /// Panics if `server` finished something, or the client had an answer from it, from `from` to just before `to`.
     fn silent(&self, server: &str, from: u64, to: u64) {
-        let finished = self.of(Event::Finished).filter(|row| row.source == server).map(|row| row.at_us);
+        let finished = self.events(Event::Finished).filter(|row| row.source == server).map(|row| row.at_us);
         let answered = self.answers(server).map(|row| row.end_us);
         let spoke: Vec<_> = finished.chain(answered).filter(|at| (from..to).contains(at)).collect();
         assert!(spoke.is_empty(), "{:?}: {server} did something at {spoke:?} µs", self.arm);
     }
 
-    fn of(&self, event: Event) -> impl Iterator<Item = &EventRow> + Clone {
+    fn events(&self, event: Event) -> impl Iterator<Item = &EventRow> + Clone {
         self.records.events.iter().filter(move |row| row.event == event)
     }
 
@@ -202,7 +204,7 @@ fn a_crashed_server_is_silent_until_it_is_started_again() {
     for story in play("kind = \"crash\"\ntarget = \"server-0\"\nrestart_after = \"400ms\"") {
         use Event::{FaultEnd, FaultStart, Healthy, Listening, Restart, Unhealthy};
         story.in_order("server-0", &[FaultStart, Unhealthy, Restart, Listening, FaultEnd, Healthy]);
-        let again = story.of(Event::Listening).map(|row| row.at_us).filter(|at| *at > FAULT).min();
+        let again = story.events(Event::Listening).map(|row| row.at_us).filter(|at| *at > FAULT).min();
         story.silent("server-0", FAULT + EFFECT, again.expect("it listens again"));
         assert!(story.answers("server-0").any(|row| row.start_us > FAULT + EFFECT), "{:?}: it is not back", story.arm);
     }
@@ -224,7 +226,7 @@ fn an_observed_timeout_leaves_a_frozen_server_long_before_the_fixed_one() {
     for story in play(&format!("kind = \"freeze\"\ntarget = \"server-1\"\nduration = \"2s\"\n{adaptive}")) {
         let observed = "attempt timeout from 10s to ";
         let is_first = |row: &EventRow| row.cause.as_deref().is_some_and(|cause| cause.starts_with(observed));
-        assert!(story.of(Event::LimitChanged).any(is_first), "{:?}: it stays as it was", story.arm);
+        assert!(story.events(Event::LimitChanged).any(is_first), "{:?}: it stays as it was", story.arm);
         let cut_off = story.records.attempts.iter().filter(|row| row.status == Code::DeadlineExceeded);
         assert!(cut_off.count() > 0, "{:?}: the fixed timeout is longer than the freeze", story.arm);
     }
@@ -239,7 +241,7 @@ fn a_partitioned_server_works_on_and_its_answers_are_held() {
         let heard = story.answers("server-0").map(|row| row.end_us);
         let during: Vec<_> = heard.filter(|at| (FAULT + EFFECT..FAULT + 2_000 * MS).contains(at)).collect();
         assert!(during.is_empty(), "{:?}: answers at {during:?} µs", story.arm);
-        assert!(story.of(Event::Idle).all(|row| row.at_us < FAULT), "{:?}: bytes were lost, not held", story.arm);
+        assert!(story.events(Event::Idle).all(|row| row.at_us < FAULT), "{:?}: bytes were lost, not held", story.arm);
     }
 }
 
@@ -270,7 +272,7 @@ fn what_is_lost_comes_a_retransmission_later() {
         story.in_order("server-0", &[Event::FaultStart, Event::FaultEnd]);
         let (_, most) = story.took("server-0", FAULT, FAULT + 2_000 * MS);
         assert!(most >= 400 * MS, "{:?}: {most} µs", story.arm);
-        assert!(story.of(Event::Idle).all(|row| row.at_us < FAULT), "{:?}: a connection broke", story.arm);
+        assert!(story.events(Event::Idle).all(|row| row.at_us < FAULT), "{:?}: a connection broke", story.arm);
     }
 }
 
@@ -296,7 +298,7 @@ fn a_server_fails_the_same_calls_in_both_worlds() {
     let stories = play(fault);
     let [sim, real] = stories.each_ref().map(|story| {
         story.in_order("server-0", &[Event::FaultStart, Event::FaultEnd]);
-        let aborted = story.of(Event::Aborted);
+        let aborted = story.events(Event::Aborted);
         assert!(aborted.clone().all(|row| row.source == "server-0"), "{:?}", story.arm);
         let failed = story.records.attempts.iter().filter(|row| row.status == Code::ResourceExhausted);
         let told: BTreeSet<_> = failed.map(|row| row.request).collect();

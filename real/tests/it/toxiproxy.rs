@@ -49,7 +49,7 @@ impl Proxied {
             line.clear();
             assert!(said.read_line(&mut line).expect("it is text") > 0, "it has ended");
         }
-        // It is not to wait for a reader of what it says later.
+        // It must not wait for a reader of what it says later.
         let _ = thread::Builder::new().spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
         let api = line.trim().rsplit('/').next().and_then(|address| address.parse().ok()).expect("it is an address");
         Self { user, api, upstream, _proxy: Foreground(child) }

@@ -147,7 +147,7 @@ fn input_series(played: &Played) -> Vec<Json> {
     statuses.chain(buckets).collect()
 }
 
-/// Returns what promtool is to find at each evaluation, but for those within an interval of a change.
+/// Returns what promtool must find at each evaluation, but for those within an interval of a change.
 fn expected(played: &Played) -> Vec<Json> {
     let mut tests = Vec::new();
     for name in ["SloBurnsFast", "SloBurnsSlow", "SloBurnsSteady"] {

@@ -49,7 +49,7 @@ pub struct Episode {
     pub usual_success_rate: f64,
     /// The usual p95 of a window, in seconds.
     pub usual_latency_p95_s: f64,
-    /// Whether nothing was sent or answered.
+    /// True if nothing was sent or answered.
     pub is_silent: bool,
 }
 
@@ -69,7 +69,7 @@ struct Usual {
     p95_s: f64,
 }
 
-/// What is measured of a segment.
+/// The sums over the windows of a segment.
 #[derive(Debug, Clone, Copy, Default)]
 struct Sums {
     windows: usize,
@@ -121,8 +121,8 @@ fn silences(windows: &Windows, loaded: &[usize], requests: &RowTable<RequestRow>
     let offered: u64 = windows.offered.iter().sum();
     let usual_gap_s = loaded.len() as f64 * windows.length_s / offered as f64;
     let shortest_us = (SILENT_GAPS * usual_gap_s).max(HOLD_S) * 1e6;
-    let is_silent = |window: &usize| windows.offered[*window] == 0 && windows.completed[*window] == 0;
-    let between: Vec<usize> = (*first..*last).filter(is_silent).collect();
+    let between: Vec<usize> =
+        (*first..*last).filter(|window| windows.offered[*window] == 0 && windows.completed[*window] == 0).collect();
     let whole = between.chunk_by(|a, b| a + 1 == *b).map(|stretch| stretch[0]..stretch[0] + stretch.len());
     let whole: Vec<Range<usize>> = whole.collect();
     let mut silences = around(&whole, windows, requests);
@@ -278,8 +278,7 @@ impl Usual {
         // A rate of 1 is only as sure as its number of requests.
         let usual = self.success_rate.min(1.0 - 0.5 / (self.trials as f64 + 1.0));
         let rate = segment.success_rate();
-        let part = |share: f64, of: f64| if share > 0.0 { share * (share / of).ln() } else { 0.0 };
-        let divergence = part(rate, usual) + part(1.0 - rate, 1.0 - usual);
+        let divergence = divergence_part(rate, usual) + divergence_part(1.0 - rate, 1.0 - usual);
         segment.trials as f64 * divergence < -ACCIDENT.ln()
     }
 
@@ -288,6 +287,11 @@ impl Usual {
         !row.status.is_success()
             || row.latency_us.is_some_and(|latency_us| latency_us as f64 / 1e6 > LATENCY_FACTOR * self.p95_s)
     }
+}
+
+/// Returns the part of one outcome in the divergence of a rate from the usual one (Kullback-Leibler, in nats).
+fn divergence_part(share: f64, usual: f64) -> f64 {
+    if share > 0.0 { share * (share / usual).ln() } else { 0.0 }
 }
 
 /// Returns the episode of the windows of `span`. `first_bad` is the first request that failed or was slow.

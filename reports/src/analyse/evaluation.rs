@@ -81,7 +81,7 @@ fn found(seed: u64, rate: u64, kind: Kind) -> Vec<Episode> {
     episodes(&windows, &table, true)
 }
 
-/// What was found in logs of one kind.
+/// The results for logs of one kind.
 #[derive(Debug, Default)]
 struct Tally {
     runs: usize,

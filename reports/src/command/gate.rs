@@ -1,4 +1,4 @@
-//! What a pipeline checks of a report: the conditions of `--fail-if`, and how CI systems are informed of them.
+//! The checks of a pipeline on a report: the conditions of `--fail-if`, and how CI systems are informed of them.
 
 mod condition;
 mod github;
@@ -43,7 +43,7 @@ pub struct GateOptions {
 /// One check of a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Check {
-    /// What is checked, such as `latency_p95 > +10%`.
+    /// The condition, such as `latency_p95 > +10%`.
     name: String,
     /// The run that it is checked of.
     of: String,
@@ -58,6 +58,11 @@ impl Check {
         let holds = if self.is_failed { "holds" } else { "does not hold" };
         let mark = if self.is_failed { "✗" } else { "✓" };
         format!("  {mark} fail if {}: {holds} for {} ({})\n", self.name, self.of.visible(), self.detail)
+    }
+
+    /// Returns the check for programs.
+    fn json(&self) -> Value {
+        json!({ "condition": self.name, "of": self.of, "values": self.detail, "holds": self.is_failed })
     }
 }
 
@@ -116,16 +121,15 @@ impl Gate {
     /// # Errors
     /// A condition is of something that is not known of a distribution.
     pub(super) fn of_quantiles(options: &GateOptions, named: &[NamedDistribution]) -> Result<Self, Failure> {
-        let name = |named: &NamedDistribution| named.place.file_name().unwrap_or_default().visible().to_string();
-        let mut gate = Self { title: named.iter().map(name).collect::<Vec<_>>().join(", "), ..Self::default() };
+        let mut gate = Self { title: named.iter().map(file_name).collect::<Vec<_>>().join(", "), ..Self::default() };
         let reference = named.first().filter(|_| named.len() > 1);
         let sides = &named[usize::from(reference.is_some())..];
         for side in sides {
             for condition in &options.fail_if {
-                let value = |named: &NamedDistribution| condition.value_in(&named.distribution);
-                let reference_name = reference.map(name).unwrap_or_default();
-                let reference = reference.map(|reference| (reference_name.as_str(), value(reference)));
-                gate.check(condition, &name(side), reference, value(side))?;
+                let reference_name = reference.map(file_name).unwrap_or_default();
+                let reference =
+                    reference.map(|reference| (reference_name.as_str(), condition.value_in(&reference.distribution)));
+                gate.check(condition, &file_name(side), reference, condition.value_in(&side.distribution))?;
             }
         }
         gate.require_checks(options)
@@ -177,8 +181,7 @@ impl Gate {
 
     /// Returns the conditions for programs.
     pub(super) fn json(&self) -> Value {
-        let condition = |check: &Check| json!({ "condition": check.name, "of": check.of, "values": check.detail, "holds": check.is_failed });
-        self.conditions.iter().map(condition).collect()
+        self.conditions.iter().map(Check::json).collect()
     }
 
     fn all(&self) -> impl Iterator<Item = &Check> {
@@ -231,4 +234,9 @@ fn expectation(checked: &kernel::measure::CheckedExpectation, title: &str) -> Ch
         detail: value_text(metric, checked.actual),
         is_failed: !checked.pass,
     }
+}
+
+/// Returns the name of the file of a distribution.
+fn file_name(named: &NamedDistribution) -> String {
+    named.place.file_name().unwrap_or_default().visible().to_string()
 }

@@ -70,7 +70,7 @@ pub struct Options {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000))]
     pub slowest: Option<u64>,
 
-    /// What pipelines check.
+    /// The options for pipelines.
     #[command(flatten)]
     pub gate: GateOptions,
 

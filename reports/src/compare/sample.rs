@@ -37,7 +37,7 @@ pub(super) struct SampleBuilder {
 
 impl Sample {
     /// Returns the sample of these values, which are in any order.
-    pub fn of(values: impl IntoIterator<Item = f64>) -> Self {
+    pub fn new(values: impl IntoIterator<Item = f64>) -> Self {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
         Self::from_counts(values.into_iter().map(|value| (value, 1)))
@@ -207,7 +207,7 @@ mod tests {
             let sample = built(&values);
             prop_assert_eq!(sample.quantile(share), distance::quantile(&sorted, share));
             prop_assert_eq!(sample.len(), values.len() as u64);
-            prop_assert_eq!(&Sample::of(sorted), &sample);
+            prop_assert_eq!(&Sample::new(sorted), &sample);
         }
 
         #[test]

@@ -70,14 +70,20 @@ pub struct DetectBenchOptions {
 
 /// Parses the threshold of a detector.
 fn threshold(text: &str) -> Result<(DetectorName, f64), String> {
-    let names = || DetectorName::all().map(|name| name.to_string()).collect::<Vec<_>>().join(", ");
-    let (name, score) = text.split_once('=').ok_or_else(|| format!("write DETECTOR=SCORE, with one of {}", names()))?;
-    let name = name.parse().map_err(|_| format!("there is no detector `{}`; there are {}", name.visible(), names()))?;
+    let (name, score) =
+        text.split_once('=').ok_or_else(|| format!("write DETECTOR=SCORE, with one of {}", detector_names()))?;
+    let name = name
+        .parse()
+        .map_err(|_| format!("there is no detector `{}`; there are {}", name.visible(), detector_names()))?;
     let score = score.parse().ok().filter(|score: &f64| score.is_finite() && *score > 0.0);
     Ok((name, score.ok_or("a threshold is a number over 0")?))
 }
 
-/// What a detector has done.
+fn detector_names() -> String {
+    DetectorName::all().map(|name| name.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// The results of a detector.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Entry {
     /// Its name, or the command of a program.

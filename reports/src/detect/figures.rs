@@ -42,9 +42,9 @@ pub(super) struct Counts {
     incidents: Vec<(String, f64, bool)>,
     /// Alarms that belong to an incident, of all.
     pub(super) alarms: Share,
-    /// From the start of an incident to its first alarm, in seconds.
+    /// The delays from the start of an incident to its first alarm, in seconds.
     delays_s: Vec<f64>,
-    /// From the end of an incident to the end of its last alarm, in seconds.
+    /// The delays from the end of an incident to the end of its last alarm, in seconds.
     end_delays_s: Vec<f64>,
     /// False alarms.
     pub(super) false_alarms: u64,
@@ -119,8 +119,7 @@ impl Counts {
         let mut kinds: Vec<&String> = self.incidents.iter().map(|(kind, ..)| kind).collect();
         kinds.sort_unstable();
         kinds.dedup();
-        let recall = |kind: &String| self.recall(|of, effect| of == kind && effect >= LARGE);
-        kinds.into_iter().map(|kind| (kind.clone(), recall(kind))).collect()
+        kinds.into_iter().map(|kind| (kind.clone(), self.recall(|of, effect| of == kind && effect >= LARGE))).collect()
     }
 
     /// Returns the false alarms a day; `None` without any time.
@@ -131,12 +130,9 @@ impl Counts {
     /// Returns an interval of 95 % of the false alarms a day, if they come at random (Byar's approximation of the exact one).
     pub(super) fn false_a_day_interval(&self) -> [f64; 2] {
         let days = (self.calm_us as f64 / DAY_US).max(f64::MIN_POSITIVE);
-        let bound = |count: f64, z: f64| {
-            let root = 1.0 - 1.0 / (9.0 * count) + z / (3.0 * count.sqrt());
-            count * root.powi(3) / days
-        };
         let count = self.false_alarms as f64;
-        [if count > 0.0 { bound(count, -1.96) } else { 0.0 }, bound(count + 1.0, 1.96)]
+        let low = if count > 0.0 { byar_bound(count, -1.96) } else { 0.0 };
+        [low, byar_bound(count + 1.0, 1.96)].map(|bound| bound / days)
     }
 
     /// Returns the median and the 90th percentile of the delays of starts, in seconds; `None` if nothing was found.
@@ -148,6 +144,12 @@ impl Counts {
     pub(super) fn end_delays_s(&self) -> Option<[f64; 2]> {
         quantiles(&self.end_delays_s)
     }
+}
+
+/// Returns a bound of the expected number of events that come at random, of which there were `count`, `z` standard deviations away.
+fn byar_bound(count: f64, z: f64) -> f64 {
+    let root = 1.0 - 1.0 / (9.0 * count) + z / (3.0 * count.sqrt());
+    count * root.powi(3)
 }
 
 fn quantiles(values: &[f64]) -> Option<[f64; 2]> {

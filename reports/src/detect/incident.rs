@@ -1,4 +1,4 @@
-//! What is known of a run of a set.
+//! The calls and incidents of a run of a set.
 
 use kernel::detect::{Alarm, Call, set::SetRun};
 

@@ -95,8 +95,11 @@ fn false_alarms(entry: &Entry) -> String {
 }
 
 fn delays(delays_s: Option<[f64; 2]>) -> String {
-    let signed = |seconds: f64| if seconds < 0.0 { format!("-{}", duration(-seconds)) } else { duration(seconds) };
     delays_s.map_or_else(|| "–".to_owned(), |delays| delays.map(signed).join(", "))
+}
+
+fn signed(seconds: f64) -> String {
+    if seconds < 0.0 { format!("-{}", duration(-seconds)) } else { duration(seconds) }
 }
 
 /// Returns the figures for programs.
@@ -111,7 +114,6 @@ pub(super) fn json(bench: &Bench) -> Value {
 
 fn entry_json(entry: &Entry) -> Value {
     let counts = &entry.counts;
-    let recall = |(name, share): (String, Share)| json!({ "incidents": name, "recall": share_json(share) });
     json!({
         "detector": entry.name,
         "threshold": entry.threshold,
@@ -123,9 +125,13 @@ fn entry_json(entry: &Entry) -> Value {
         "false_alarms_a_day_interval": counts.false_a_day_interval(),
         "start_delay_s": counts.delays_s(),
         "end_delay_s": counts.end_delays_s(),
-        "by_effect": counts.by_effect().into_iter().map(recall).collect::<Vec<_>>(),
-        "by_kind": counts.by_kind().into_iter().map(recall).collect::<Vec<_>>(),
+        "by_effect": counts.by_effect().into_iter().map(recall_json).collect::<Vec<_>>(),
+        "by_kind": counts.by_kind().into_iter().map(recall_json).collect::<Vec<_>>(),
     })
+}
+
+fn recall_json((incidents, share): (String, Share)) -> Value {
+    json!({ "incidents": incidents, "recall": share_json(share) })
 }
 
 fn share_json(share: Share) -> Value {

@@ -87,19 +87,20 @@ impl Moments {
         Self(moments)
     }
 
-    fn of(&self, attempt: &AttemptRow) -> Option<u64> {
+    fn time_of(&self, attempt: &AttemptRow) -> Option<u64> {
         let key = (attempt.request, attempt.attempt);
         let found = self.0.binary_search_by_key(&key, |(request, attempt, _)| (*request, *attempt));
         found.ok().map(|at| self.0[at].2)
+    }
+
+    fn times_of(&self, rows: &[JoinedRow]) -> impl Iterator<Item = Option<u64>> {
+        rows.iter().map(|(_, attempt)| self.time_of(attempt.as_ref()?))
     }
 }
 
 fn frame(rows: &[JoinedRow], finished: &Moments, backoff: &Moments) -> PolarsResult<DataFrame> {
     let request = |value: fn(&RequestRow) -> Option<u64>| rows.iter().map(move |(request, _)| value(request));
     let attempt = |value: fn(&AttemptRow) -> u64| rows.iter().map(move |(_, attempt)| attempt.as_ref().map(value));
-    let moments = |moments: &Moments| -> Vec<Option<u64>> {
-        rows.iter().map(|(_, attempt)| moments.of(attempt.as_ref()?)).collect()
-    };
     let attempts = rows.iter().map(|(_, attempt)| attempt.as_ref());
     DataFrame::new(
         rows.len(),
@@ -123,8 +124,8 @@ fn frame(rows: &[JoinedRow], finished: &Moments, backoff: &Moments) -> PolarsRes
             numbers("end_us", attempt(|row| row.end_us)),
             texts("attempt_status", attempts.clone().map(|row| Some(row?.status.name()))),
             texts("attempt_cause", attempts.map(|row| row?.cause.as_deref())),
-            numbers("finished_us", moments(finished).into_iter()),
-            numbers("backoff_us", moments(backoff).into_iter()),
+            numbers("finished_us", finished.times_of(rows)),
+            numbers("backoff_us", backoff.times_of(rows)),
             texts("kind", rows.iter().map(|(request, _)| request.kind.as_deref())),
             counts("user", rows.iter().map(|(request, _)| request.user)),
         ],

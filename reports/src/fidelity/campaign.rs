@@ -62,7 +62,7 @@ struct WorldRuns {
     utilisations: Vec<f64>,
     /// The number of runs that are left out because they are not trusted.
     untrusted: usize,
-    /// What the first simulated run asks for beyond what was calibrated, as a sentence without its subject.
+    /// The part of the first simulated run that is outside of the calibrated range, as a sentence without its subject.
     beyond: Option<String>,
     /// The phases of the simulated runs that it concerns.
     phases_beyond: BTreeSet<String>,
@@ -72,7 +72,7 @@ struct WorldRuns {
 struct RunSource<'a> {
     scenario: &'a str,
     world: &'a str,
-    /// What takes the place of the world in the names of their folders.
+    /// The word in the names of their folders that takes the place of the world.
     folder: &'a str,
     /// The digest of the calibration.
     calibration: &'a str,
@@ -197,7 +197,8 @@ impl Campaign {
             for run in real.iter().chain(&sim) {
                 notes.extend(run.notes.iter().map(|note| format!("{}: {note}", run.place.visible())));
             }
-            let (name, variant) = (part.name.clone(), part.variant.clone());
+            let name = part.name.clone();
+            let variant = part.variant.clone();
             parts.push(PartRuns { name, variant, real, sim, without, beyond: phases_beyond, utilisations });
         }
         notes.extend(host_note(&manifest));
@@ -214,13 +215,16 @@ pub(super) fn names(folders: &[PathBuf]) -> Result<Vec<String>, CampaignError> {
     if let Some((path, _)) = folders.iter().zip(0..).find(|(_, at)| real[..*at].contains(&real[*at])) {
         return Err(CampaignError::Twice { path: path.clone() });
     }
-    let last = |path: &Path| path.file_name().map(|name| name.display().to_string());
     let names = real.iter().zip(folders).map(|(path, folder)| {
-        let name =
-            last(path).filter(|name| real.iter().filter(|other| last(other).as_ref() == Some(name)).count() == 1);
+        let name = folder_name(path)
+            .filter(|name| real.iter().filter(|other| folder_name(other).as_ref() == Some(name)).count() == 1);
         name.unwrap_or_else(|| folder.display().to_string())
     });
     Ok(names.collect())
+}
+
+fn folder_name(path: &Path) -> Option<String> {
+    path.file_name().map(|name| name.display().to_string())
 }
 
 /// Returns whether the calibration was measured on a machine with another operating system or number of cores; `None` if its name does

@@ -33,7 +33,7 @@ pub struct Cell {
     pub p: Option<f64>,
     /// The goal that the error reaches; `None` for a measure without a goal.
     pub goal: Option<Goal>,
-    /// Whether the runs leave in this phase what their calibration has measured.
+    /// True if the runs leave in this phase the range that their calibration has measured.
     pub is_beyond: bool,
 }
 

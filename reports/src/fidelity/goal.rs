@@ -25,15 +25,14 @@ pub struct GoalBounds {
 
 impl GoalBounds {
     /// Returns the bounds of `measure`; `None` if it has no goal.
-    pub fn of(measure: Measure) -> Option<Self> {
-        let share = |share| Some(Self { share, seconds: None });
-        match measure {
-            Measure::P50 => share([0.10, 0.03]),
-            Measure::P99 => share([0.20, 0.08]),
-            Measure::Mix => share([0.01, 0.003]),
-            Measure::Recovery => Some(Self { share: [0.10, 0.03], seconds: Some([0.100, 0.050]) }),
-            _ => None,
-        }
+    pub fn for_measure(measure: Measure) -> Option<Self> {
+        Some(match measure {
+            Measure::P50 => Self { share: [0.10, 0.03], seconds: None },
+            Measure::P99 => Self { share: [0.20, 0.08], seconds: None },
+            Measure::Mix => Self { share: [0.01, 0.003], seconds: None },
+            Measure::Recovery => Self { share: [0.10, 0.03], seconds: Some([0.100, 0.050]) },
+            _ => return None,
+        })
     }
 
     fn admits(&self, place: usize, error: f64, real: Option<f64>) -> bool {
@@ -46,7 +45,7 @@ impl GoalBounds {
 impl Goal {
     /// Returns the goal that an error of `measure` reaches. `real` is the real value. It is `None` if the measure has no goal.
     pub(super) fn for_error(measure: Measure, error: f64, real: Option<f64>) -> Option<Self> {
-        let bounds = GoalBounds::of(measure)?;
+        let bounds = GoalBounds::for_measure(measure)?;
         let [reached, beyond] = [0, 1].map(|place| bounds.admits(place, error, real));
         Some(match (reached, beyond) {
             (_, true) => Self::Beyond,

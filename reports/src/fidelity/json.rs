@@ -82,7 +82,7 @@ fn measure(summary: &MeasureSummary) -> Value {
         "within_twice_the_floor": summary.close,
         "apart": summary.apart,
         "goals": goals(summary),
-        "goal_bounds": summary.measure.and_then(GoalBounds::of),
+        "goal_bounds": summary.measure.and_then(GoalBounds::for_measure),
         "median_error": summary.median_error,
         "largest_error": summary.largest_error,
     })

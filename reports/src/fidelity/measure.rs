@@ -108,10 +108,8 @@ impl Measure {
 
     /// Returns true if the runs of both worlds have enough calls in the phase for this measure to mean something.
     pub(super) fn has_enough_calls(self, phase: &str, real: &[Member], sim: &[Member]) -> bool {
-        let calls = |runs: &[Member]| -> u64 {
-            runs.iter().filter_map(|run| run.latencies.get(phase)).map(|latencies| latencies.len()).sum()
-        };
-        self != Self::P99 || [real, sim].iter().all(|runs| calls(runs) >= TAIL_CALLS_MIN * runs.len() as u64)
+        self != Self::P99
+            || [real, sim].into_iter().all(|runs| calls_in(runs, phase) >= TAIL_CALLS_MIN * runs.len() as u64)
     }
 
     /// Returns the value of a single run, in seconds; `None` if it takes two runs, or if this one has none.
@@ -142,6 +140,11 @@ impl Measure {
             Self::P95Lag => late(a, b, |member| &member.series.latency_p95),
         }
     }
+}
+
+/// Returns the number of calls with a latency in the phase, in all runs together.
+fn calls_in(runs: &[Member], phase: &str) -> u64 {
+    runs.iter().filter_map(|run| run.latencies.get(phase)).map(|latencies| latencies.len()).sum()
 }
 
 /// Returns a time of the fault that the phase belongs to, in seconds. A time that was not reached counts as the time until

@@ -1,4 +1,4 @@
-//! What each mechanism of a calibration explains: simulated runs that leave it out are compared with the same real runs.
+//! The effect of each mechanism of a calibration: simulated runs that leave it out are compared with the same real runs.
 
 use super::{Cell, Fidelity, Measure, MeasureSummary, ScenarioFidelity, places};
 use crate::compare::Member;
@@ -83,11 +83,11 @@ impl Fidelity {
         // A scenario without such runs would make the first row one of other scenarios than the rest.
         let whole = self.scenarios.iter().filter(|scenario| !scenario.without.is_empty());
         let whole: Vec<&[Cell]> = whole.map(|scenario| scenario.cells.as_slice()).collect();
-        let mut summaries = vec![MechanismSummary::of(None, &whole)];
+        let mut summaries = vec![MechanismSummary::new(None, &whole)];
         for name in mechanisms {
             let cells = self.scenarios.iter().filter_map(|scenario| scenario.without(name));
             let cells: Vec<&[Cell]> = cells.map(|without| without.cells.as_slice()).collect();
-            summaries.push(MechanismSummary::of(Some(name), &cells));
+            summaries.push(MechanismSummary::new(Some(name), &cells));
         }
         summaries
     }
@@ -103,10 +103,10 @@ impl Fidelity {
 }
 
 impl MechanismSummary {
-    fn of(mechanism: Option<&str>, scenarios: &[&[Cell]]) -> Self {
+    fn new(mechanism: Option<&str>, scenarios: &[&[Cell]]) -> Self {
         let summary = |measure: Option<Measure>| {
             let cells = scenarios.iter().flat_map(|cells| cells.iter());
-            MeasureSummary::of(measure, cells.filter(|cell| measure.is_none_or(|measure| cell.measure == measure)))
+            MeasureSummary::new(measure, cells.filter(|cell| measure.is_none_or(|measure| cell.measure == measure)))
         };
         Self {
             mechanism: mechanism.map(str::to_owned),
@@ -120,8 +120,7 @@ impl MechanismSummary {
 
 impl<'a> OffCell<'a> {
     fn new(scenario: &'a ScenarioFidelity, cell: &'a Cell, mechanisms: &[&str]) -> Self {
-        let difference = |name: &&str| scenario.without(name)?.cell(cell)?.difference();
-        let without: Vec<_> = mechanisms.iter().map(difference).collect();
+        let without: Vec<_> = mechanisms.iter().map(|name| scenario.without(name)?.cell(cell)?.difference()).collect();
         let known =
             mechanisms.iter().zip(&without).filter_map(|(name, difference)| Some((*name, (*difference)?.abs())));
         let least = known.min_by(|(_, one), (_, other)| one.total_cmp(other));

@@ -1,4 +1,4 @@
-//! What a calibration has measured, and what a run asks of it.
+//! The range that a calibration has measured, and the demands of a run on it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::{compare::WHOLE, read::read_text, run::RecordedRun};
 
-/// What a calibration has measured: with a machine that all processes share, the sizes of the work of each workload, and the rates.
+/// The range of a calibration: with a machine that all processes share, the sizes of the work of each workload, and the rates.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct CalibratedRange {
     /// The smallest and the largest size, by workload.
@@ -27,11 +27,10 @@ struct Extent {
 }
 
 impl Extent {
-    fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
-        let extent = |value| Self { min: value, max: value };
+    fn new(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         values
             .into_iter()
-            .map(extent)
+            .map(|value| Self { min: value, max: value })
             .reduce(|one, other| Self { min: one.min.min(other.min), max: one.max.max(other.max) })
     }
 
@@ -45,12 +44,12 @@ impl Extent {
     }
 }
 
-/// What a run asks for beyond what was calibrated.
+/// The part of a run that is outside of the calibrated range.
 #[derive(Debug, PartialEq)]
 pub(super) struct Beyond {
     /// A sentence about it, without its subject.
     pub(super) sentence: String,
-    /// Whether it concerns all requests, as the rate of the load does.
+    /// True if it concerns all requests, as the rate of the load does.
     is_everywhere: bool,
     /// The intended times of the requests whose size it is, in microseconds.
     times_us: Vec<u64>,
@@ -89,8 +88,8 @@ impl CalibratedRange {
         for ServiceTime { workload, units } in service_times {
             by_workload.entry(workload).or_default().push(units as f64);
         }
-        let units = by_workload.into_iter().filter_map(|(workload, units)| Some((workload, Extent::of(units)?)));
-        Self { units: units.collect(), rates: Extent::of(fitted_rates) }
+        let units = by_workload.into_iter().filter_map(|(workload, units)| Some((workload, Extent::new(units)?)));
+        Self { units: units.collect(), rates: Extent::new(fitted_rates) }
     }
 
     /// Returns what a run asks for beyond this; `None` if it stays within it.
@@ -108,7 +107,7 @@ impl CalibratedRange {
                 times_us.push(row.intended_us);
             }
         });
-        self.left_by_work(scenario, Extent::of(sizes.into_values().flatten()), times_us)
+        self.left_by_work(scenario, Extent::new(sizes.into_values().flatten()), times_us)
     }
 
     fn left_by_work(&self, scenario: &Scenario, asked: Option<Extent>, times_us: Vec<u64>) -> Option<Beyond> {
@@ -124,7 +123,7 @@ impl CalibratedRange {
         // Neither users nor a trace have rates of their own.
         let rates = rates.filter(|_| load.users.is_none() && load.trace_us.is_none());
         let mut is_everywhere = false;
-        if let (Some(asked), Some(known)) = (Extent::of(rates), self.rates)
+        if let (Some(asked), Some(known)) = (Extent::new(rates), self.rates)
             && !known.holds(asked)
         {
             is_everywhere = true;
@@ -139,12 +138,11 @@ impl Beyond {
     /// Returns the names of the phases that are concerned, among them the whole run. The phase between faults is taken from the first of its
     /// parts to the last.
     pub(super) fn phases(&self, phases: &[PhaseSummary]) -> BTreeSet<String> {
-        let concerned = |phase: &&PhaseSummary| {
-            let has = |time_us: &u64| (phase.start_us..phase.end_us).contains(time_us);
-            self.is_everywhere || self.times_us.iter().any(has)
-        };
-        let phases = phases.iter().filter(concerned).map(|phase| phase.phase.clone());
-        phases.chain([WHOLE.to_owned()]).collect()
+        let concerned = phases.iter().filter(|phase| {
+            let extent = phase.start_us..phase.end_us;
+            self.is_everywhere || self.times_us.iter().any(|time_us| extent.contains(time_us))
+        });
+        concerned.map(|phase| phase.phase.clone()).chain([WHOLE.to_owned()]).collect()
     }
 }
 
@@ -166,7 +164,7 @@ mod tests {
         let scenario = Scenario::parse("s", &scenario, &[]).unwrap();
         range(text).left_by_work(
             &scenario,
-            Extent::of(sizes.iter().filter_map(|size| units(size)).map(|units| units as f64)),
+            Extent::new(sizes.iter().filter_map(|size| units(size)).map(|units| units as f64)),
             vec![1_500],
         )
     }

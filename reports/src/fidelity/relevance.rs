@@ -1,5 +1,5 @@
-//! Whether a difference matters. A quiet host repeats itself so exactly that a difference of a hundredth of a millisecond is
-//! outside of its noise, and yet no decision depends on it.
+//! The relevance of a difference. A quiet host repeats itself so exactly that a difference of a hundredth of a millisecond is outside of
+//! its noise, and yet no decision depends on it.
 
 use super::measure::Measure;
 
@@ -26,11 +26,11 @@ const NEGLIGIBLE: [(Measure, Bound); 11] = [
 /// How the bound of a measure is given.
 #[derive(Debug, Clone, Copy)]
 enum Bound {
-    /// In the unit of the difference.
+    /// A bound in the unit of the difference.
     Plain(f64),
-    /// As a share of the real value.
+    /// A bound as a share of the real value.
     Share(f64),
-    /// As a share of the real value or in seconds; the larger counts.
+    /// A share of the real value or a time in seconds; the larger counts.
     ShareOrSeconds(f64, f64),
 }
 

@@ -29,7 +29,7 @@ pub struct MeasureSummary {
 }
 
 impl MeasureSummary {
-    pub(super) fn of<'a>(measure: Option<Measure>, cells: impl Iterator<Item = &'a Cell>) -> Self {
+    pub(super) fn new<'a>(measure: Option<Measure>, cells: impl Iterator<Item = &'a Cell>) -> Self {
         let mut summary = Self { measure, ..Self::default() };
         let mut errors = Vec::new();
         for cell in cells {
@@ -62,13 +62,13 @@ impl Fidelity {
     pub fn by_measure(&self) -> Vec<MeasureSummary> {
         let summaries = Measure::ALL
             .into_iter()
-            .map(|measure| MeasureSummary::of(Some(measure), self.cells().filter(|cell| cell.measure == measure)));
+            .map(|measure| MeasureSummary::new(Some(measure), self.cells().filter(|cell| cell.measure == measure)));
         summaries.filter(|summary| summary.cells > 0 || summary.goals > 0).collect()
     }
 
     /// Returns the cells of all measures together.
     pub fn tally(&self) -> MeasureSummary {
-        MeasureSummary::of(None, self.cells())
+        MeasureSummary::new(None, self.cells())
     }
 
     fn cells(&self) -> impl Iterator<Item = &Cell> {

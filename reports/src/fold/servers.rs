@@ -22,11 +22,13 @@ impl ServerTally {
     pub fn of_attempts(attempts: &RowTable<AttemptRow>) -> Vec<Self> {
         let mut counts: BTreeMap<(Name, &'static str), u64> = BTreeMap::new();
         attempts.each(|row| *counts.entry((row.server.clone(), row.status.name())).or_default() += 1);
-        let tally = |((server, status), attempts): ((Name, &str), u64)| Self {
-            server: server.as_str().to_owned(),
-            status: status.to_owned(),
-            attempts,
-        };
-        counts.into_iter().map(tally).collect()
+        counts
+            .into_iter()
+            .map(|((server, status), attempts)| Self {
+                server: server.as_str().to_owned(),
+                status: status.to_owned(),
+                attempts,
+            })
+            .collect()
     }
 }

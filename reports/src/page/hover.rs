@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     draw::{Room, panel_edges},
-    figure::{Axis, Bar, Figure, Layer, LayerShape, Panel, Scale, Ticks},
+    figure::{Axis, Figure, Layer, LayerShape, Panel, Scale, Ticks},
 };
 
 /// The greatest number of points of a layer that a page has twice: drawn and as values.
@@ -175,8 +175,8 @@ fn whiskers(layer: &Layer) -> Vec<[(f64, f64); 2]> {
 /// any is called like its panel.
 fn name_of(figure: &Figure, panel: &Panel, index: usize) -> String {
     let layer = &panel.layers[index];
-    let alike = |other: &&Layer| other.colour == layer.colour && matches!(other.shape, LayerShape::Points { .. });
-    let legend = figure.panels.first().and_then(|first| first.layers.get(index)).filter(alike);
+    let first = figure.panels.first().and_then(|first| first.layers.get(index));
+    let legend = first.filter(|first| first.colour == layer.colour && matches!(first.shape, LayerShape::Points { .. }));
     let name =
         legend.map_or(layer.name.as_str(), |legend| if layer.name.is_empty() { &legend.name } else { &layer.name });
     match (panel.title.is_empty(), name.is_empty()) {
@@ -189,9 +189,11 @@ fn name_of(figure: &Figure, panel: &Panel, index: usize) -> String {
 /// Returns the bars of a layer; `None` for a layer of another shape, without bars, or with too many.
 fn bars(layer: &Layer) -> Option<Value> {
     let LayerShape::Bars(bars) = &layer.shape else { return None };
-    let place = |bar: &Bar| [bar.from, bar.to, bar.row, bar.height].map(rounded);
-    let is_shown = !bars.is_empty() && bars.len() <= POINTS_MAX;
-    is_shown.then(|| json!({ "name": layer.name, "bars": bars.iter().map(place).collect::<Vec<_>>() }))
+    if bars.is_empty() || bars.len() > POINTS_MAX {
+        return None;
+    }
+    let places: Vec<_> = bars.iter().map(|bar| [bar.from, bar.to, bar.row, bar.height].map(rounded)).collect();
+    Some(json!({ "name": layer.name, "bars": places }))
 }
 
 /// Returns the points with six significant digits, without those that repeat the value before them.
@@ -236,7 +238,7 @@ fn axis(axis: &Axis) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::figure::{Colour, Mark};
+    use crate::figure::{Bar, Colour, Mark};
 
     fn figure(name: &str, points: Vec<(f64, f64)>) -> Figure {
         Figure {

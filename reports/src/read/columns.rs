@@ -33,7 +33,7 @@ pub(super) struct Column {
     pub(super) name: String,
     /// The number of microseconds in one unit, for times.
     pub(super) unit_us: Option<f64>,
-    /// Whether the unit is the one that the name ends with.
+    /// True if the unit is the one that the name ends with.
     pub(super) is_unit_by_name: bool,
     /// The meaning of numbers, for statuses; `None` if it is inferred from the values.
     pub(super) numbers: Option<Numbers>,

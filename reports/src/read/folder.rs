@@ -96,8 +96,8 @@ fn remedy(place: &Path) -> String {
 
 /// Reads the requests.
 fn requests(place: &Path, spill: &Spill, notes: &mut Vec<String>) -> Result<AllRequests, ReadError> {
-    let add = |part: &mut RequestsRead, mut row| part.push(&mut row);
-    let folded = REQUESTS.fold(place, || RequestsRead::new(spill), add, RequestsRead::finish)?;
+    let folded =
+        REQUESTS.fold(place, || RequestsRead::new(spill), |part, mut row| part.push(&mut row), RequestsRead::finish)?;
     let all = AllRequests::from_parts(folded.parts);
     notes.extend(folded.is_cut_off.then(|| cut_off(REQUESTS.name, all.table.len())));
     Ok(all)
@@ -122,12 +122,16 @@ fn optional<T: PackedRow + DeserializeOwned>(
         notes.push(format!("{} is missing: {loss}", file.name));
         return Ok(table);
     }
-    let add = |part: &mut TableBuilder<T>, row: T| {
-        if keep(&row) {
-            part.push(&row);
-        }
-    };
-    let folded = file.fold(place, || TableBuilder::new(spill), add, TableBuilder::finish)?;
+    let folded = file.fold(
+        place,
+        || TableBuilder::new(spill),
+        |part, row| {
+            if keep(&row) {
+                part.push(&row);
+            }
+        },
+        TableBuilder::finish,
+    )?;
     folded.parts.into_iter().for_each(|part| table.append(part));
     notes.extend(folded.is_cut_off.then(|| cut_off(file.name, table.len())));
     Ok(table)

@@ -147,8 +147,11 @@ fn requests(
 ) -> Result<AllRequests, ReadError> {
     let spill = Spill::default();
     // The place of a request in the log is its id, so the parts have to know how many precede them.
-    let start = |part: usize| reader.part(RequestsRead::new(&spill), scan.rows_before(part));
-    let passed: Passed<RowsRead> = log.pass(start, |part, line| part.add(reader, line), RowsPart::finish)?;
+    let passed: Passed<RowsRead> = log.pass(
+        |part| reader.part(RequestsRead::new(&spill), scan.rows_before(part)),
+        |part, line| part.add(reader, line),
+        RowsPart::finish,
+    )?;
     notes.extend(left_out(log, scan, &passed.bad, mapping)?);
     Ok(AllRequests::from_parts(row::finished(log, passed.parts)?))
 }

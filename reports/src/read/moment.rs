@@ -79,6 +79,10 @@ fn with_unit(text: &str) -> Option<f64> {
     (least_unit < f64::INFINITY).then_some(sum)
 }
 
+fn is_zone_name(word: &str) -> bool {
+    word.len() >= 3 && word.bytes().all(|byte| byte.is_ascii_uppercase())
+}
+
 /// Returns a time of day in microseconds since 1970. A time without a zone is read as UTC: only differences matter.
 fn time_of_day_us(text: &str) -> Option<f64> {
     let text = text.trim_matches(['[', ']', '"', ' ']);
@@ -88,8 +92,7 @@ fn time_of_day_us(text: &str) -> Option<f64> {
     }
     let at = text.parse::<Timestamp>().ok().or_else(|| local(text.parse().ok()?)).or_else(|| {
         // Go writes the name of a zone behind its offset.
-        let is_zone = |word: &str| word.len() >= 3 && word.bytes().all(|byte| byte.is_ascii_uppercase());
-        let text = text.rsplit_once(' ').filter(|(_, word)| is_zone(word)).map_or(text, |(text, _)| text);
+        let text = text.rsplit_once(' ').filter(|(_, word)| is_zone_name(word)).map_or(text, |(text, _)| text);
         FORMATS.iter().find_map(|format| {
             let parsed = strtime::parse(format, text).ok()?;
             parsed.to_timestamp().ok().or_else(|| local(parsed.to_datetime().ok()?))

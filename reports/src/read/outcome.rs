@@ -20,14 +20,14 @@ impl Numbers {
     }
 }
 
-/// What a row says of how its request ended. An empty cell is `None`.
+/// The ending of a request, as its row says it. An empty cell is `None`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ending<'a> {
     /// The status.
     pub(super) status: Option<&'a str>,
     /// The error in words.
     pub(super) error: Option<&'a str>,
-    /// Whether the request succeeded.
+    /// The success, as the row says it.
     pub(super) success: Option<&'a str>,
 }
 
@@ -86,7 +86,7 @@ fn is_success(text: &str) -> Option<bool> {
     }
 }
 
-/// What a request without a response ended with.
+/// The outcome of a request without a response.
 const NO_RESPONSE: Outcome = Outcome::Status(Code::Unavailable);
 
 /// Returns whether the words stand for no error.

@@ -115,6 +115,11 @@ impl<'a> Unpacker<'a> {
         number
     }
 
+    /// Returns the number after a byte that is not 0; `None` after a 0.
+    fn optional_number(&mut self) -> Option<u64> {
+        (self.byte() != 0).then(|| self.number())
+    }
+
     fn count(&mut self) -> u32 {
         self.number() as u32
     }
@@ -181,10 +186,10 @@ const HAS_SENT: u8 = 1 << 5;
 const HAS_DONE: u8 = 1 << 6;
 const HAS_LATENCY: u8 = 1 << 7;
 
-/// In the byte of the status of an attempt.
+/// A flag in the byte of the status of an attempt.
 const HAS_COMMITTED: u8 = 1 << 5;
 
-/// In the byte of what most requests do not have.
+/// The flags of a byte for parts that most requests do not have.
 const HAS_KIND: u8 = 1 << 4;
 const HAS_USER: u8 = 1 << 5;
 const HAS_STREAM: u8 = 1 << 6;
@@ -313,8 +318,9 @@ impl PackedFigures for StreamFigures {
 
     fn unpack(from: &mut Unpacker<'_>) -> Self {
         let messages = from.number();
-        let mut figure = || (from.byte() != 0).then(|| from.number());
-        let (first_us, gap_us, lost) = (figure(), figure(), figure());
+        let first_us = from.optional_number();
+        let gap_us = from.optional_number();
+        let lost = from.optional_number();
         Self { messages, first_us, gap_us, lost }
     }
 }

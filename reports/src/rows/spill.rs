@@ -38,9 +38,9 @@ struct SpillFile {
 /// A chunk of bytes.
 #[derive(Debug)]
 pub(super) enum Chunk {
-    /// In memory.
+    /// The chunk is in memory.
     Kept(Box<[u8]>),
-    /// In the file.
+    /// The chunk is in the file.
     Spilled {
         /// The file.
         file: Arc<File>,

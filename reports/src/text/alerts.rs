@@ -135,7 +135,7 @@ fn named(targets: &[String]) -> String {
     }
 }
 
-/// What is written below the table of faults.
+/// The legend below the table of faults.
 const LEGEND: &str =
     "  a rule is late by / resolved after the fault is lifted; - is a fault with errors within the budget\n";
 
@@ -238,7 +238,7 @@ fn kinds(rules: &[RuleTally]) -> String {
     ]);
     for rule in rules {
         for (kind, tally) in &rule.kinds {
-            let figures = KindFigures::of(tally);
+            let figures = KindFigures::new(tally);
             let (low, high) = figures.detected_interval;
             let interval = figures.detected.map(|_| format!("{:.0} to {:.0} %", low * 100.0, high * 100.0));
             table.row(vec![

@@ -8,7 +8,7 @@ use kernel::{
 use super::{missing, optional_duration, optional_percent};
 use crate::distribution::{NamedDistribution, SHOWN, name};
 
-/// What the reports of quantiles say of themselves.
+/// The note in reports of quantiles.
 pub(crate) const ONLY_QUANTILES: &str =
     "Only quantiles are known, not the requests: there are no series over time, no episodes and no verdict.";
 

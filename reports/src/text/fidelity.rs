@@ -1,5 +1,7 @@
 //! The fidelity of a campaign as plain text, for `fidelity.txt` and the terminal.
 
+use std::iter;
+
 use kernel::measure::text::{
     MISSING,
     quantity::{duration, percent, rate},
@@ -101,7 +103,7 @@ pub(crate) fn summary_rows(fidelity: &Fidelity) -> Vec<Vec<String>> {
 }
 
 fn summary_row(summary: &MeasureSummary) -> Vec<String> {
-    let bounds = summary.measure.and_then(GoalBounds::of);
+    let bounds = summary.measure.and_then(GoalBounds::for_measure);
     let goal = |place: usize, reached: usize| match (summary.goals, bounds) {
         (0, _) => String::new(),
         (goals, None) => part(reached, goals),
@@ -144,20 +146,21 @@ fn mechanisms(fidelity: &Fidelity) -> String {
     if summaries.is_empty() {
         return String::new();
     }
-    let side = |place: usize| if place == 0 { Align::Left } else { Align::Right };
-    let columns: Vec<_> = MECHANISM_HEADINGS.iter().enumerate().map(|(place, name)| (*name, side(place))).collect();
-    let mut table = TextTable::new(&columns);
+    let mut table = TextTable::new(&columns(&MECHANISM_HEADINGS, 1));
     summaries.into_iter().for_each(|row| table.row(row));
     let off = off_rows(fidelity);
     if off.is_empty() {
         return format!("\n{MECHANISMS}\n\n{}", table.render());
     }
-    let headings = off_headings(fidelity);
-    let side = |place: usize| if place < 3 { Align::Left } else { Align::Right };
-    let columns: Vec<_> = headings.iter().enumerate().map(|(place, name)| (*name, side(place))).collect();
-    let mut left = TextTable::new(&columns);
+    let mut left = TextTable::new(&columns(&off_headings(fidelity), 3));
     off.into_iter().for_each(|row| left.row(row));
     format!("\n{MECHANISMS}\n\n{}\n{OFF}\n\n{}", table.render(), left.render())
+}
+
+/// Returns the columns of a table, of which the first `texts` have text and the others figures.
+fn columns<'a>(headings: &[&'a str], texts: usize) -> Vec<(&'a str, Align)> {
+    let sides = iter::repeat_n(Align::Left, texts).chain(iter::repeat(Align::Right));
+    headings.iter().copied().zip(sides).collect()
 }
 
 /// Returns the rows of the table of mechanisms: one with all of them, and one without each; nothing if none was left out.
@@ -167,20 +170,21 @@ pub(crate) fn mechanism_rows(fidelity: &Fidelity) -> Vec<Vec<String>> {
 
 fn mechanism_row(summary: &MechanismSummary) -> Vec<String> {
     let MechanismSummary { mechanism, scenarios, p50, p99, all } = summary;
-    let error = |of: &MeasureSummary| {
-        let error = of.median_error.zip(of.measure).map(|(error, measure)| self::error(measure, error));
-        error.map_or_else(missing, |error| error.trim_start_matches('+').to_owned())
-    };
     vec![
         mechanism.clone().unwrap_or_else(|| "nothing".to_owned()),
         scenarios.to_string(),
         part(p50.reached, p50.goals),
-        error(p50),
+        median_error(p50),
         part(p99.reached, p99.goals),
-        error(p99),
+        median_error(p99),
         part(all.within, all.cells),
         part(all.close, all.cells),
     ]
+}
+
+fn median_error(summary: &MeasureSummary) -> String {
+    let error = summary.median_error.zip(summary.measure).map(|(value, measure)| error(measure, value));
+    error.map_or_else(missing, |error| error.trim_start_matches('+').to_owned())
 }
 
 /// Returns the headings of the table of what is left.

@@ -1,4 +1,4 @@
-//! What a document asks for, on its way to a scenario.
+//! The experiment of a document, on its way to a scenario.
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -82,9 +82,6 @@ impl Draft {
                 Err(why) => notes.add(verb.line_of(field.theirs), field.theirs, why),
             }
         }
-        let is_under = |path: &str, known: &str| {
-            path.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        };
         for (path, line) in verb.leaves() {
             let of_row = row.fields.iter().any(|field| match field.unit {
                 super::unit::Unit::Workers(load) => path == field.theirs || path == load,
@@ -303,4 +300,9 @@ fn parse(text: &str) -> Result<Scenario, String> {
         }
         other => other.to_string(),
     })
+}
+
+/// Returns true if `path` is `known` or below it.
+fn is_under(path: &str, known: &str) -> bool {
+    path.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }

@@ -1,4 +1,4 @@
-//! From the documents of other tools.
+//! Readers of the documents of other tools.
 
 mod litmus;
 mod mesh;
@@ -60,7 +60,6 @@ fn tool_of(document: &Node) -> Result<Tool, Wrong> {
     if document.get("method").is_some() || document.get("steady-state-hypothesis").is_some() {
         return Ok(Tool::ChaosToolkit);
     }
-    let is_proxy = |node: &Node| node.get("upstream").is_some() || node.get("toxics").is_some();
     let is_of_proxies = !document.items().is_empty() && document.items().iter().all(is_proxy)
         || document.get("proxies").is_some()
         || is_proxy(document)
@@ -72,10 +71,13 @@ fn tool_of(document: &Node) -> Result<Tool, Wrong> {
     }
 }
 
+fn is_proxy(node: &Node) -> bool {
+    node.get("upstream").is_some() || node.get("toxics").is_some()
+}
+
 /// Returns the error of a verb that is not in the table.
 fn unknown_verb(tool: Tool, line: usize, verb: &str) -> Wrong {
-    let known = || TABLE.iter().filter(|row| row.tool == tool).map(|row| row.verb);
-    let guess = nearest(verb, known());
+    let guess = nearest(verb, TABLE.iter().filter(|row| row.tool == tool).map(|row| row.verb));
     let guess = guess.map_or_else(String::new, |guess| format!("did you mean `{guess}`? "));
     let name = tool.name();
     Wrong::at(line, format!("there is no fault for `{verb}` of {name}"))

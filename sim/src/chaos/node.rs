@@ -159,7 +159,7 @@ struct Builder {
 /// A list or a mapping that has begun.
 enum Open {
     List(usize, Vec<Node>),
-    /// With the key whose value is to come, and the key's line.
+    /// With the key whose value comes next, and the key's line.
     Map(usize, Vec<(String, Node)>, Option<(String, usize)>),
 }
 
@@ -278,7 +278,8 @@ impl Node {
     }
 
     fn write_json(&self, json: &mut String, indent: usize) {
-        let (space, end) = ("  ".repeat(indent + 1), "  ".repeat(indent));
+        let space = "  ".repeat(indent + 1);
+        let end = "  ".repeat(indent);
         match &self.data {
             Data::Scalar { text, quoted: true } => *json += &quote(text),
             Data::Scalar { text, .. } => *json += text,
@@ -311,12 +312,14 @@ fn quote(text: &str) -> String {
 
 /// Returns a scalar of YAML: in quotes if it is a text that would be read as something else.
 fn scalar(text: &str, quoted: bool) -> String {
-    let is_word = |text: &str| {
-        text.starts_with(|first: char| first.is_ascii_alphabetic())
-            && text.chars().all(|other| other.is_ascii_alphanumeric() || "-_./".contains(other))
-            && !["true", "false", "null", "yes", "no", "on", "off", "y", "n"].contains(&&*text.to_ascii_lowercase())
-    };
     if !quoted || is_word(text) { text.to_owned() } else { quote(text) }
+}
+
+/// Returns true if YAML reads the text without quotes as a text.
+fn is_word(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_alphabetic())
+        && text.chars().all(|other| other.is_ascii_alphanumeric() || "-_./".contains(other))
+        && !["true", "false", "null", "yes", "no", "on", "off", "y", "n"].contains(&&*text.to_ascii_lowercase())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What is wrong with a document, and what cannot be said in the other format.
+//! Mistakes in a document, and settings that the other format lacks.
 
 use std::fmt;
 
@@ -7,9 +7,9 @@ use std::fmt;
 pub(crate) struct Wrong {
     /// The line, from 1; 0 for the whole file.
     pub(super) line: usize,
-    /// What is wrong.
+    /// The mistake.
     pub(super) message: String,
-    /// What would be right.
+    /// The remedy.
     pub(super) help: Option<String>,
 }
 

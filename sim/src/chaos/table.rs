@@ -36,7 +36,7 @@ impl Tool {
     }
 }
 
-/// What one verb of a tool corresponds to.
+/// The counterpart of one verb of a tool.
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) tool: Tool,
@@ -47,7 +47,7 @@ pub(super) struct Row {
     pub(super) fields: &'static [Field],
     /// The verb is read and not written.
     pub(super) is_read_only: bool,
-    /// What is different; of a verb without a kind, why there is none, and what is the nearest.
+    /// The difference from the fault; of a verb without a kind, why there is none, and which one is the nearest.
     pub(super) note: &'static str,
 }
 

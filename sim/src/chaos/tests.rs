@@ -43,7 +43,8 @@ fn what_both_can_say_is_the_same_there_and_back() {
                 \"delay\", \"partition\", \"half_open\", \"loss\", \"bandwidth\", \"reset\", \"errors\", \"slow\"] }\n";
     let base = Scenario::parse("drawn.toml", text, &[]).unwrap();
     for tool in Tool::value_variants() {
-        let (mut said, mut drawn) = (0, 0);
+        let mut said = 0;
+        let mut drawn = 0;
         for seed in 0..400 {
             let mut scenario = base.explicit(seed);
             // Milliseconds for seconds, so that tools which count in seconds can say them.

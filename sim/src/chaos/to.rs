@@ -1,4 +1,4 @@
-//! From a scenario to the documents of other tools.
+//! Writers of the documents of other tools from a scenario.
 
 mod litmus;
 mod mesh;
@@ -118,13 +118,15 @@ fn nearest(kind: &str) -> &'static str {
 fn keys(fault: &Fault) -> Keys {
     let table: Table = toml::from_str(&format!("fault = {fault}")).unwrap_or_default();
     let keys = table.get("fault").and_then(|fault| fault.as_table()).cloned().unwrap_or_default();
-    let is_default = |key: &str, value: &toml::Value| {
-        matches!((key, value.as_str()), ("direction", Some("both")) | ("jitter", Some("0s")))
-            || (key == "share" && value.as_float() == Some(1.0))
-    };
     keys.into_iter()
         .filter(|(key, value)| !["at", "kind", "target"].contains(&key.as_str()) && !is_default(key, value))
         .collect()
+}
+
+/// Returns true if a fault without the key has this value, too.
+fn is_default(key: &str, value: &toml::Value) -> bool {
+    matches!((key, value.as_str()), ("direction", Some("both")) | ("jitter", Some("0s")))
+        || (key == "share" && value.as_float() == Some(1.0))
 }
 
 /// Returns the fields of a verb, and the keys that it cannot say, with the reasons.

@@ -49,12 +49,12 @@ pub(super) enum Unit {
     Zero,
 }
 
-/// What a key is in another tool.
+/// The form of a key in another tool.
 #[derive(Debug, Default)]
 pub(super) struct Written {
     /// Paths with their values.
     pub(super) nodes: Vec<(&'static str, Node)>,
-    /// What is different.
+    /// The difference in meaning.
     pub(super) note: Option<String>,
 }
 

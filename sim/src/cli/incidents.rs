@@ -106,7 +106,8 @@ fn prepare(folder: &Path, runs: &[SetRun]) -> Result<(), Failure> {
 
 /// Plays runs, several at a time, until all were played or `stop` is set, and returns how many were.
 fn play(folder: &Path, runs: &[&SetRun], jobs: NonZeroUsize, stop: &AtomicBool) -> Result<u64, Failure> {
-    let (next, played) = (AtomicU64::new(0), AtomicU64::new(0));
+    let next = AtomicU64::new(0);
+    let played = AtomicU64::new(0);
     let failure = Mutex::new(None);
     let bar = progress::bar(runs.len() as u64, "{bar:40} {pos} of {len} runs, {eta} left");
     let work = || {

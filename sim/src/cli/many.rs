@@ -53,7 +53,7 @@ pub(crate) fn run(options: &RunOptions, seeds: Seeds, calibration: Calibration) 
     warn_of_other_arrivals(&sweep.variants);
 
     let identity = identity(&sweep, &base, &many.vary, origin(args, calibration_file));
-    let destination = Destination::of(args.out.clone().unwrap_or_else(|| identity.default_place()))?;
+    let destination = Destination::from_path(args.out.clone().unwrap_or_else(|| identity.default_place()))?;
     let place = destination.place();
     let earlier = if args.force { Earlier::Force } else { Earlier::Replace };
     let folder = OpenSweepFolder::open(place, &identity, &base.to_toml(), earlier).map_err(Failure::wrong_input)?;

@@ -46,7 +46,8 @@ impl MetricsArgs {
 
 fn interval(text: &str) -> Result<Duration, String> {
     let time = duration::parse(text).map_err(|error| error.to_string())?;
-    let (min, max) = (duration::text(INTERVAL_MIN), duration::text(INTERVAL_MAX));
+    let min = duration::text(INTERVAL_MIN);
+    let max = duration::text(INTERVAL_MAX);
     if time.subsec_nanos().is_multiple_of(1_000_000) && (INTERVAL_MIN..=INTERVAL_MAX).contains(&time) {
         return Ok(time);
     }

@@ -29,7 +29,7 @@ use crate::cli::{
     options::{Conditions, WORLD},
 };
 
-/// What starts the shards.
+/// The scheduler that starts the shards.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Scheduler {
     /// An Indexed Job of Kubernetes.
@@ -54,7 +54,7 @@ pub(crate) struct SweepJobArgs {
     #[arg(long, value_name = "N")]
     shards: NonZeroU64,
 
-    /// What starts the shards.
+    /// The scheduler that starts the shards.
     #[arg(long = "for", value_name = "SCHEDULER")]
     scheduler: Scheduler,
 
@@ -125,13 +125,12 @@ impl SweepJobArgs {
 
     /// Returns the place of the shards' folders, if it is in an object store.
     fn store(&self) -> Result<Option<StoreUrl>, Failure> {
-        self.out.as_deref().and_then(StoreUrl::of).transpose().map_err(Failure::wrong_input)
+        self.out.as_deref().and_then(StoreUrl::from_path).transpose().map_err(Failure::wrong_input)
     }
 
     /// Returns the folder of the shards' folders.
     fn folder(&self, scenario: &Scenario) -> String {
-        let default = || PathBuf::from("runs").join(&scenario.name).join("sweep");
-        let out = self.out.clone().unwrap_or_else(default);
+        let out = self.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(&scenario.name).join("sweep"));
         let out = out.to_string_lossy();
         // A `/` at the end of a URL would be doubled.
         if out.contains("://") { out.trim_end_matches('/').to_owned() } else { out.into() }
@@ -151,8 +150,11 @@ impl SweepJobArgs {
     }
 
     fn slurm(&self, scenario: &Scenario) -> String {
-        let (shards, place, command) = (self.shards, self.folder(scenario), self.command());
-        let (folder, merge) = (quoted(&place), self.merge(&place));
+        let shards = self.shards;
+        let place = self.folder(scenario);
+        let command = self.command();
+        let folder = quoted(&place);
+        let merge = self.merge(&place);
         format!(
             "#!/bin/sh\n\
              #SBATCH --job-name={name}\n\
@@ -167,12 +169,16 @@ impl SweepJobArgs {
     }
 
     fn parallel(&self, scenario: &Scenario) -> String {
-        let (shards, place, command) = (self.shards, self.folder(scenario), self.command());
-        let log = match StoreUrl::of(Path::new(&place)) {
+        let shards = self.shards;
+        let place = self.folder(scenario);
+        let command = self.command();
+        let log = match StoreUrl::from_path(Path::new(&place)) {
             Some(Ok(url)) => url.local().display().to_string(),
             _ => place.clone(),
         };
-        let (folder, merge, log) = (quoted(&place), self.merge(&place), quoted(&log));
+        let folder = quoted(&place);
+        let merge = self.merge(&place);
+        let log = quoted(&log);
         format!(
             "#!/bin/sh\n\
              # {title} Needs GNU parallel, whose options are the arguments of this script, such as\n\

@@ -19,7 +19,7 @@ enum Overlap {
     },
     Triple {
         kinds: [&'static str; 3],
-        /// Whether the first and the second, the first and the third, and the second and the third are at one server.
+        /// True for each pair at one server: the first and the second, the first and the third, the second and the third.
         same_server: [bool; 3],
     },
 }
@@ -33,7 +33,7 @@ enum Start {
 }
 
 impl Start {
-    fn of(gap: Duration) -> Self {
+    fn from_gap(gap: Duration) -> Self {
         match gap.as_millis() {
             0..30 => Self::AtOnce,
             30..200 => Self::Soon,
@@ -89,7 +89,7 @@ impl Outlook {
             for (place, b) in others.iter().enumerate() {
                 let same_server = a.server == b.server;
                 if is_new(b) {
-                    let start = Start::of(b.start - a.start);
+                    let start = Start::from_gap(b.start - a.start);
                     overlaps.push(Overlap::Pair { kinds: [a.kind, b.kind], same_server, start });
                 }
                 for c in others[place + 1..].iter().filter(|c| is_new(c) && c.overlaps(b)) {

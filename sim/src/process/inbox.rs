@@ -1,4 +1,4 @@
-//! What wakes a process from outside of its turn.
+//! The wakers of a process that are used outside of its turn.
 //!
 //! A waker of tokio that is used outside of the runtime's turn writes to a file descriptor, and the driver does not learn that the runtime has
 //! something to do. So everything that the simulation gives to a process is polled with wakers that lead here; they are fired in the turn
@@ -18,7 +18,7 @@ use kernel::sync::lock;
 use super::{Job, Key, table::Turns, turn};
 use crate::{misuse::Misuse, virtual_time};
 
-/// What wakes one process.
+/// The wakers of one process, and the work for its next turn.
 pub(super) struct Inbox {
     key: Key,
     turns: Arc<Turns>,
@@ -99,7 +99,7 @@ impl Inbox {
 
     /// Returns `future`, which others complete, for a task of the process.
     pub(super) fn outer<F>(self: &Arc<Self>, future: F) -> Outer<F> {
-        Outer { future, waker: InboxWaker::of(self.clone()) }
+        Outer { future, waker: InboxWaker::new(self.clone()) }
     }
 }
 
@@ -134,7 +134,7 @@ pub(super) struct InboxWaker {
 }
 
 impl InboxWaker {
-    pub(super) fn of(inbox: Arc<Inbox>) -> Self {
+    pub(super) fn new(inbox: Arc<Inbox>) -> Self {
         Self { inbox, known: None }
     }
 

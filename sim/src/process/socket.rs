@@ -28,7 +28,7 @@ use crate::{
 /// Most chunks whose tokens wait to be sent. Like that of turmoil's socket, it is so high that only HTTP/2's flow control holds back.
 const UNSENT_MAX: usize = 1 << 16;
 
-/// What both ends share.
+/// The state that both ends share.
 struct Shared {
     outgoing: Arc<Pipe>,
     incoming: Arc<Pipe>,
@@ -48,7 +48,7 @@ struct State {
     is_dropped: bool,
     /// The other side is gone: nothing can be sent to it.
     is_broken: bool,
-    /// What turmoil's socket has ended with: the end of the stream, or an error.
+    /// The end of turmoil's socket: the end of the stream, or an error.
     end: Option<Result<(), io::ErrorKind>>,
     reader: Option<Waker>,
     writer: Option<Waker>,
@@ -83,7 +83,7 @@ pub(super) fn ends(
 ) -> (ByteStream<ProcessEnd>, OutsideEnd) {
     let Connection { socket, outgoing, incoming } = connection;
     let shared = Arc::new(Shared { outgoing, incoming, activity: activity.clone(), state: Mutex::default() });
-    let [reader, writer] = [(); 2].map(|()| InboxWaker::of(inbox.clone()));
+    let [reader, writer] = [(); 2].map(|()| InboxWaker::new(inbox.clone()));
     let end = ProcessEnd { shared: shared.clone(), reader, writer };
     (ByteStream::new(end), OutsideEnd { shared, socket, has_ended: false, is_shut: false })
 }

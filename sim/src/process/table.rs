@@ -19,7 +19,7 @@ pub(crate) struct Processes {
     /// Processes so far, which numbers the next one.
     created: AtomicU64,
     running: Mutex<BTreeMap<Key, Arc<Process>>>,
-    /// Those that are to be dropped, between two steps: not all that they drop may be dropped within one.
+    /// Those that must be dropped, between two steps: not all that they drop may be dropped within one.
     ended: Mutex<Vec<Arc<Process>>>,
 }
 

@@ -1,4 +1,4 @@
-//! What is assumed of tokio and mio, and what code of a user sees in a process of its own.
+//! Tests of what is assumed of tokio and mio, and of the view that code of a user has in a process of its own.
 //!
 //! If one of the first tests fails behind an update of tokio or mio, the runtime waits in another way than [`turn`](super::turn) knows. Look at
 //! `Driver::park_internal` in tokio's `runtime/time/mod.rs`, at `Context::park` in its `runtime/scheduler/current_thread/mod.rs` and at
@@ -80,7 +80,8 @@ fn a_runtime_that_has_nothing_to_do_waits_until_it_is_woken() {
         assert_eq!(turn(KEY, runtime, || ()), Rest::UntilWoken);
         let woken = Arc::new(Notify::new());
         let done = Arc::new(Mutex::new(0));
-        let (waits, counts) = (woken.clone(), done.clone());
+        let waits = woken.clone();
+        let counts = done.clone();
         let begin = || {
             spawn(async move {
                 loop {

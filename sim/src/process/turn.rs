@@ -25,13 +25,13 @@ thread_local! {
     static CURRENT: Cell<Option<Key>> = const { Cell::new(None) };
     /// Looks at the operating system in this turn.
     static LOOKS: Cell<u64> = const { Cell::new(0) };
-    /// What the runtime waits for, once it does.
+    /// The event that the runtime waits for, once it does.
     static REST: Cell<Option<Rest>> = const { Cell::new(None) };
     /// Wakes the future that ends the turn.
     static ENDING: RefCell<Option<Waker>> = const { RefCell::new(None) };
 }
 
-/// What a runtime waits for at the end of a turn.
+/// The event that a runtime waits for at the end of a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rest {
     /// The end of this time, or that something wakes it.

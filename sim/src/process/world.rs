@@ -119,8 +119,7 @@ impl World for ProcessWorld {
             let inbox = self.inbox.clone();
             let accept = move |host: Arc<Host>| async move {
                 let accepting = host.clone();
-                let end = move |connection| Box::new(end_of(&accepting, &inbox, connection)) as BoxStream;
-                host.accept(end).await
+                host.accept(move |connection| Box::new(end_of(&accepting, &inbox, connection)) as BoxStream).await
             };
             let backlog = self.outside(accept).await?;
             let activity = self.host.shared.net.activity.clone();

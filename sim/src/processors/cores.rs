@@ -41,6 +41,13 @@ struct Core {
     alarm: u64,
 }
 
+impl Core {
+    /// Returns the instant from which on the slice of its work counts; never without work.
+    fn slice_since(&self) -> Instant {
+        self.running.as_ref().map_or(Instant::NEVER, |running| running.slice_since)
+    }
+}
+
 /// Work on a processor.
 #[derive(Debug)]
 struct Running {
@@ -127,11 +134,10 @@ impl Cores {
             work.left += more;
             return;
         }
-        let is_it = |core: &Core| core.running.as_ref().is_some_and(|running| running.work.number == number);
-        if let Some(place) = self.cores.iter().position(is_it) {
-            if let Some(running) = &mut self.cores[place].running {
-                running.work.left += more;
-            }
+        let cores = self.cores.iter_mut().enumerate();
+        let mut running = cores.filter_map(|(place, core)| Some((place, core.running.as_mut()?)));
+        if let Some((place, running)) = running.find(|(_, running)| running.work.number == number) {
+            running.work.left += more;
             self.set_alarm(now, place, alarms);
         }
     }
@@ -204,9 +210,8 @@ impl Cores {
 
     /// Returns the processor whose work has run for the longest time, a slice at least.
     fn longest_running(&mut self, now: Instant) -> Option<usize> {
-        let since = |core: &Core| core.running.as_ref().map_or(Instant::NEVER, |running| running.slice_since);
-        let place = (0..self.cores.len()).min_by_key(|place| since(&self.cores[*place]))?;
-        let since = since(&self.cores[place]);
+        let place = (0..self.cores.len()).min_by_key(|place| self.cores[*place].slice_since())?;
+        let since = self.cores[place].slice_since();
         (self.pauses.running_time(since, now) >= self.slice).then_some(place)
     }
 

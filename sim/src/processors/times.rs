@@ -1,4 +1,4 @@
-//! What a calibration says about the machine that all processes share.
+//! The times of a calibration for the machine that all processes share.
 
 use std::{
     num::{NonZeroU64, NonZeroUsize},
@@ -104,8 +104,8 @@ impl MachineTimes {
     pub(crate) fn prepare(&mut self) -> Option<String> {
         self.service_times.sort_by_key(|time| time.units);
         self.messages.sort_by(|one, other| one.workload.cmp(&other.workload).then(one.bytes.cmp(&other.bytes)));
-        let is_same = |pair: &&[MessagePieces]| pair[0].bytes == pair[1].bytes && pair[0].workload == pair[1].workload;
-        let twice = self.messages.windows(2).find(is_same);
+        let mut pairs = self.messages.windows(2);
+        let twice = pairs.find(|pair| pair[0].bytes == pair[1].bytes && pair[0].workload == pair[1].workload);
         let pauses = self.pauses.as_ref().map_or(0.0, |pauses| pauses.per_second);
         if let Some(problem) = self.coldness.problem() {
             Some(format!("`machine.coldness` is no model: {problem}"))

@@ -28,8 +28,8 @@ pub fn removed(original: &Scenario, reduced: &Reduced) -> Vec<String> {
         }
     }
     lines.extend(changed("load.rate", &original.load.rate.to_string(), &scenario.load.rate.to_string()));
-    let users = |scenario: &Scenario| scenario.load.users.unwrap_or(0).to_string();
-    lines.extend(changed("load.users", &users(original), &users(scenario)));
+    let users = [original, scenario].map(|scenario| scenario.load.users.unwrap_or(0).to_string());
+    lines.extend(changed("load.users", &users[0], &users[1]));
     lines.extend(changed("duration", &time(original.duration), &time(scenario.duration)));
     let replicas_before = original.replicas().to_string();
     lines.extend(changed("replicas", &replicas_before, &scenario.replicas().to_string()));

@@ -122,6 +122,11 @@ fn a_process_without_that_name_is_not_found() {
     assert_eq!(found, Err("there is no host `server-1`".to_owned()));
 }
 
+/// Returns the log of a conversation whose four answers arrive at these times.
+fn whole(times: [Duration; 4]) -> Log {
+    times.into_iter().enumerate().map(|(number, time)| (at(time), bytes(&format!("{}", number + 1)))).collect()
+}
+
 /// Each is asked on a connection of its own, while the others are killed, frozen and started again.
 #[test]
 fn a_fault_of_one_process_does_not_touch_the_others_of_its_machine() {
@@ -144,9 +149,6 @@ fn a_fault_of_one_process_does_not_touch_the_others_of_its_machine() {
         join(talks, faults).await.0
     })
     .unwrap();
-    let whole = |times: [Duration; 4]| -> Log {
-        times.into_iter().enumerate().map(|(number, time)| (at(time), bytes(&format!("{}", number + 1)))).collect()
-    };
     let in_time = [LINK * 4, ms(10) + LINK * 2, ms(20) + LINK * 2, ms(30) + LINK * 2];
     assert_eq!(heard[2], whole(in_time));
     assert_eq!(heard[3], whole(in_time));

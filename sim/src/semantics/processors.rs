@@ -33,17 +33,18 @@ fn a_call_takes_the_time_of_its_pieces() {
     assert_eq!(records.requests[1].sent_us, Some(1_000_030));
 }
 
+/// Returns the longest latency of four calls at one instant, in microseconds, on a machine with this number of processors.
+fn longest_of_four(cores: usize) -> u64 {
+    let load = "servers.workers = 4\nload.rate = 1\nload.users = 4\nload.think_time = '1s'";
+    latencies_us(&records_on_machine(&machine(cores), load)).into_iter().max().unwrap()
+}
+
 #[test]
 fn calls_at_one_instant_share_the_processors() {
-    let calls = |cores| {
-        let load = "servers.workers = 4\nload.rate = 1\nload.users = 4\nload.think_time = '1s'";
-        let mut latencies = latencies_us(&records_on_machine(&machine(cores), load));
-        latencies.sort_unstable();
-        *latencies.last().unwrap()
-    };
+    let [one, four] = [1, 4].map(longest_of_four);
     // The connections are opened at the first call of each user. With one processor the last of four calls waits for all the work of the
     // others, with four for nothing but its connection.
-    assert!(calls(1) > 4 * 1_600 && calls(4) < 3_000, "{} {}", calls(1), calls(4));
+    assert!(one > 4 * 1_600 && four < 3_000, "{one} {four}");
 }
 
 #[test]
@@ -86,21 +87,18 @@ fn a_pause_of_the_machine_delays_all_that_happens_in_it() {
 
 #[test]
 fn a_run_on_a_shared_machine_repeats() {
-    let shared = || {
-        let text = format!("{}[machine.pauses]\nper_second = 5.0\nus = [[0.0, 700.0]]\n", machine(2));
-        records_on_machine(
-            &text,
-            "load.rate = 400\n[[fault]]\nat = '1s'\nkind = 'freeze'\ntarget = 'server-0'\nduration = '200ms'",
-        )
-    };
-    assert_eq!(shared(), shared());
+    let machine = format!("{}[machine.pauses]\nper_second = 5.0\nus = [[0.0, 700.0]]\n", machine(2));
+    let load = "load.rate = 400\n[[fault]]\nat = '1s'\nkind = 'freeze'\ntarget = 'server-0'\nduration = '200ms'";
+    assert_eq!(records_on_machine(&machine, load), records_on_machine(&machine, load));
+}
+
+/// Returns the error of a calibration with a wrong machine.
+fn refused(machine: &str) -> String {
+    Calibration::parse("calibration.toml", &format!("{CALIBRATION}\n{machine}")).unwrap_err().to_string()
 }
 
 #[test]
 fn a_wrong_machine_is_an_error_with_its_remedy() {
-    let refused = |machine: &str| {
-        Calibration::parse("calibration.toml", &format!("{CALIBRATION}\n{machine}")).unwrap_err().to_string()
-    };
     let machine = machine(2);
     assert!(refused(&machine.replace("cores = 2", "cores = 0")).contains("cores"));
     assert!(refused(&machine.replace("cores = 2", "cores = 4000")).contains("`machine.cores` is up to 1024"));

@@ -323,7 +323,7 @@ fn kill_a_run(folder: &TempDir) {
     command.args(["story.toml", "--out", "run", "--set", "duration=\"24h\"", "--set", "load.rate=200"]);
     let mut child = command.stdout(Stdio::null()).spawn().unwrap();
     while !fs::read_dir(folder.path()).unwrap().any(|entry| is_staging(&entry.unwrap())) {
-        assert_eq!(child.try_wait().unwrap(), None, "it was to take hours");
+        assert_eq!(child.try_wait().unwrap(), None, "it should take hours");
         thread::sleep(Duration::from_millis(1));
     }
     thread::sleep(Duration::from_millis(20));

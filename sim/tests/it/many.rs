@@ -128,7 +128,7 @@ fn interrupted(folder: &TempDir, signal: &str) -> (Option<i32>, String, usize) {
     let done = || fs::read_to_string(&progress).unwrap_or_default().lines().count();
     let before = fs::read_to_string(folder.path().join("sweep/runs.jsonl")).unwrap_or_default().lines().count();
     while done() < 3 {
-        assert_eq!(child.try_wait().unwrap(), None, "it was to take longer");
+        assert_eq!(child.try_wait().unwrap(), None, "it should take longer");
         thread::sleep(Duration::from_millis(1));
     }
     let at_least = before + done();

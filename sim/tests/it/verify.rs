@@ -81,8 +81,8 @@ mod canaries {
         (Canary::EscapedTask, "use `host.spawn` (`World::spawn`) in place of `tokio::spawn`"),
         (Canary::TokioClock, "use `host.sleep` (`World::sleep_until`, `timeout_at`) in place of `tokio::time`"),
         (Canary::SpawnBlocking, "use `host.compute` (`World::compute`) in place of `spawn_blocking`"),
-        (Canary::ForeignThread, "a thread was to be started (`pthread_create`)"),
-        (Canary::ForeignSocket, "a socket of the operating system was to be opened (`socket`)"),
+        (Canary::ForeignThread, "the code starts a thread (`pthread_create`)"),
+        (Canary::ForeignSocket, "the code opens a socket of the operating system (`socket`)"),
     ];
 
     /// Prints the README's table, with `--nocapture`.

@@ -31,7 +31,7 @@ use crate::{
     transport::MESSAGE_HEADER_BYTES,
 };
 
-/// What a call that streams knows of its reply.
+/// The reply of a call that streams, as far as it has arrived.
 #[derive(Debug, Default)]
 pub(super) struct Received {
     /// The number of the attempt that has committed the call, and the time at which it did.

@@ -42,7 +42,9 @@ fn play_with(
     let calls: Vec<_> = (0..)
         .zip(calls)
         .map(|(id, millis)| {
-            let (client, world, begin) = (client.clone(), service.world.clone(), at(*millis));
+            let client = client.clone();
+            let world = service.world.clone();
+            let begin = at(*millis);
             async move {
                 world.sleep_until(begin).await;
                 let response = client.call(Request { id, message: rpc::message(id, &Input::Data) }).await;
@@ -173,15 +175,15 @@ fn no_attempt_starts_at_the_deadline_but_one_does_just_before_it() {
 
 #[test]
 fn an_attempt_ends_at_its_timeout_or_at_the_deadline_whichever_is_first() {
-    let settings = |attempt_timeout, deadline| Settings {
-        attempt_timeout: millis(attempt_timeout),
-        deadline: millis(deadline),
-        ..retrying(&[Code::Unavailable], 1)
-    };
     for (attempt_timeout, deadline, cause) in
         [(50, 51, "attempt timeout"), (51, 50, "call deadline"), (50, 50, "call deadline")]
     {
-        let (service, done, response) = play_one(settings(attempt_timeout, deadline), vec![hanging()]);
+        let settings = Settings {
+            attempt_timeout: millis(attempt_timeout),
+            deadline: millis(deadline),
+            ..retrying(&[Code::Unavailable], 1)
+        };
+        let (service, done, response) = play_one(settings, vec![hanging()]);
         assert_eq!((done, response), (50, ended(Code::DeadlineExceeded, 1)));
         assert_eq!(service.attempts(), [attempt(0, 0, 50, Code::DeadlineExceeded, cause)]);
     }
@@ -210,7 +212,8 @@ fn a_cancelled_call_ends_at_once_and_says_nothing_about_its_server() {
         let begin = if status == Code::Ok { 10 } else { 0 };
         let (service, responses) =
             play_with(settings, vec![failing(Code::Unavailable, 10)], &[begin], |service, client| {
-                let (client, world) = (client.clone(), service.world.clone());
+                let client = client.clone();
+                let world = service.world.clone();
                 service.world.spawn(Box::pin(async move {
                     world.sleep_until(at(cancelled)).await;
                     client.cancel();
@@ -234,7 +237,8 @@ fn a_cancelled_attempt_is_neither_a_failure_nor_a_success_of_its_server() {
     };
     let settings = with(Policies { circuit_breaker: Some(breaker), ..Policies::default() });
     let (service, _) = play_with(settings, vec![hanging()], &[0], |service, client| {
-        let (client, world) = (client.clone(), service.world.clone());
+        let client = client.clone();
+        let world = service.world.clone();
         service.world.spawn(Box::pin(async move {
             world.sleep_until(at(5)).await;
             client.cancel();
@@ -246,7 +250,8 @@ fn a_cancelled_attempt_is_neither_a_failure_nor_a_success_of_its_server() {
 #[test]
 fn a_cancelled_call_is_not_retried_even_if_its_status_is_retryable() {
     let (service, responses) = play_with(retrying(&[Code::Cancelled], 3), vec![hanging()], &[0], |service, client| {
-        let (client, world) = (client.clone(), service.world.clone());
+        let client = client.clone();
+        let world = service.world.clone();
         service.world.spawn(Box::pin(async move {
             world.sleep_until(at(5)).await;
             client.cancel();
@@ -259,7 +264,8 @@ fn a_cancelled_call_is_not_retried_even_if_its_status_is_retryable() {
 #[test]
 fn an_attempt_goes_to_a_server_that_is_connected_while_there_is_one() {
     let (service, responses) = play_with(plain(), vec![answering(20), answering(20)], &[0, 1, 2, 3], |service, _| {
-        let (world, link) = (service.world.clone(), service.links[0].clone());
+        let world = service.world.clone();
+        let link = service.links[0].clone();
         service.world.spawn(Box::pin(async move {
             world.sleep_until(at(0) - millis(1)).await;
             // The connection is lost, and the next one does not open yet.
@@ -288,23 +294,22 @@ fn a_breaker_of_a_server_closes_after_the_attempts_that_it_permitted() {
     assert_eq!(service.events(Event::BreakerClosed)[0].at_us, at(120).as_micros());
 }
 
+/// Returns the numbers of attempts of two calls that fail, the second one a second after the first.
+fn attempts_with_budget(budget: RetryBudget) -> Vec<u32> {
+    let policies = Policies { retry_budget: Some(budget), ..Policies::default() };
+    let settings = Settings { policies, ..plain() };
+    let (_, responses) = play(settings, vec![failing(Code::Unavailable, 10)], &[0, 1_000]);
+    responses.into_iter().map(|(_, response)| response.attempts).collect()
+}
+
 #[test]
 fn a_call_adds_to_the_budget_of_its_own_retry_and_an_attempt_that_has_ended_does_not() {
-    let policies = |budget| Policies { retry_budget: Some(budget), ..Policies::default() };
-    let play_budget = |budget| {
-        let settings = Settings { policies: policies(budget), ..plain() };
-        play(settings, vec![failing(Code::Unavailable, 10)], &[0, 1_000])
-            .1
-            .into_iter()
-            .map(|(_, response)| response.attempts)
-            .collect::<Vec<_>>()
-    };
     // Finagle's: a retry for each call. Envoy's: one for each attempt under way, and there is none when a call asks.
     let finagle =
         RetryBudget { percent: 100.0, ttl: Some(millis(10_000)), min_per_second: Some(0.0), ..RetryBudget::default() };
-    assert_eq!(play_budget(finagle), [2, 2]);
+    assert_eq!(attempts_with_budget(finagle), [2, 2]);
     let envoy = RetryBudget { percent: 100.0, min_retry_concurrency: Some(0), ..RetryBudget::default() };
-    assert_eq!(play_budget(envoy), [1, 1]);
+    assert_eq!(attempts_with_budget(envoy), [1, 1]);
 }
 
 #[test]
@@ -390,7 +395,8 @@ fn a_renewal_that_fails_leaves_the_next_to_another_call() {
     let cache = Cache { ttl: millis(100), stale_while_revalidate: millis(10_000), ..Cache::default() };
     let settings = with(Policies { cache: Some(cache), ..Policies::default() });
     let (service, responses) = play_with(settings, vec![answering(20)], &[0, 200, 300, 500], |service, _| {
-        let (world, injector) = (service.world.clone(), service.injectors[0].clone());
+        let world = service.world.clone();
+        let injector = service.injectors[0].clone();
         service.world.spawn(Box::pin(async move {
             world.sleep_until(at(150)).await;
             injector.set(failing_all(Code::Unavailable));
@@ -403,24 +409,26 @@ fn a_renewal_that_fails_leaves_the_next_to_another_call() {
     assert!(responses[1..].iter().all(|(_, response)| response.answer == Some(Answer::Stale)));
 }
 
+/// Plays a call whose only attempt fails with this status.
+fn play_fallback(kind: FallbackKind, counts_as_success: bool, code: Code) -> (Service, u64, Response) {
+    let fallback = Fallback { kind, counts_as_success, ..Fallback::default() };
+    let policies = Policies { fallback: Some(fallback), ..Policies::default() };
+    play_one(with(policies), vec![failing(code, 10)])
+}
+
 #[test]
 fn a_fallback_replaces_the_failures_that_it_is_for() {
-    let fallback = |kind, counts_as_success| Fallback { kind, counts_as_success, ..Fallback::default() };
-    let play_fallback = |fallback, code| {
-        let policies = Policies { fallback: Some(fallback), ..Policies::default() };
-        play_one(with(policies), vec![failing(code, 10)])
-    };
-    let (service, _, response) = play_fallback(fallback(FallbackKind::Default, false), Code::Unavailable);
+    let (service, _, response) = play_fallback(FallbackKind::Default, false, Code::Unavailable);
     let blank = Response { reply: Some(Reply::empty()), answer: Some(Answer::Fallback), ..ended(Code::Ok, 1) };
     assert_eq!(response, Response { outcome: Outcome::Degraded, ..blank.clone() });
     assert_eq!(service.kinds_of(0), [Event::Pick, Event::AttemptFailed, Event::GiveUp, Event::Fallback]);
     assert_eq!(service.events_of(0)[3].cause.as_deref(), Some("default"));
-    let (_, _, response) = play_fallback(fallback(FallbackKind::Default, true), Code::Unavailable);
+    let (_, _, response) = play_fallback(FallbackKind::Default, true, Code::Unavailable);
     assert_eq!(response, blank);
-    let (_, _, response) = play_fallback(fallback(FallbackKind::Default, false), Code::NotFound);
+    let (_, _, response) = play_fallback(FallbackKind::Default, false, Code::NotFound);
     assert_eq!((response.outcome, response.answer), (Outcome::Status(Code::NotFound), None));
     // Without a cache there is no last known answer.
-    let (_, _, response) = play_fallback(fallback(FallbackKind::Stale, false), Code::Unavailable);
+    let (_, _, response) = play_fallback(FallbackKind::Stale, false, Code::Unavailable);
     assert_eq!((response.outcome, response.answer), (Outcome::Status(Code::Unavailable), None));
 }
 
@@ -430,7 +438,8 @@ fn a_stale_fallback_is_the_last_known_answer() {
     let fallback = Fallback { kind: FallbackKind::Stale, ..Fallback::default() };
     let settings = with(Policies { cache: Some(cache), fallback: Some(fallback), ..Policies::default() });
     let (service, responses) = play_with(settings, vec![answering(20)], &[0, 200], |service, _| {
-        let (world, injector) = (service.world.clone(), service.injectors[0].clone());
+        let world = service.world.clone();
+        let injector = service.injectors[0].clone();
         service.world.spawn(Box::pin(async move {
             world.sleep_until(at(150)).await;
             injector.set(failing_all(Code::Unavailable));
@@ -457,12 +466,14 @@ fn a_policy_that_rejects_an_attempt_ends_the_call_without_a_retry() {
     assert_eq!((responses[0].1.outcome, responses[2].1.outcome), (Outcome::OK, Outcome::OK));
 }
 
+/// Plays two calls, of which the second waits for the slot of the first, for up to `max_wait` milliseconds.
+fn play_waiting(max_wait: u64) -> (Service, Vec<(u64, Response)>) {
+    let bulkhead = Bulkhead { max_concurrent_calls: 1, max_wait: millis(max_wait) };
+    play(with(Policies { bulkhead: Some(bulkhead), ..Policies::default() }), vec![answering(20)], &[0, 5])
+}
+
 #[test]
 fn an_attempt_that_waits_for_a_slot_gets_the_next_one_or_is_rejected_after_the_wait() {
-    let play_waiting = |max_wait| {
-        let bulkhead = Bulkhead { max_concurrent_calls: 1, max_wait: millis(max_wait) };
-        play(with(Policies { bulkhead: Some(bulkhead), ..Policies::default() }), vec![answering(20)], &[0, 5])
-    };
     let (service, responses) = play_waiting(16);
     assert_eq!((responses[1].0, responses[1].1.outcome), (40, Outcome::OK));
     assert_eq!(service.attempts()[1].1, 20);
@@ -486,16 +497,16 @@ fn the_timeout_of_an_attempt_includes_the_wait_for_a_slot_and_not_the_wait_for_a
 #[test]
 fn an_open_breaker_rejects_calls_of_the_service_or_leaves_a_server_out() {
     use crate::policy::Scope;
-    let breaker = |scope| CircuitBreaker { scope, consecutive_failures: Some(1), ..CircuitBreaker::default() };
-    let settings = |scope| Settings {
-        load_balancing: Balancing::PickFirst,
-        ..with(Policies { circuit_breaker: Some(breaker(scope)), ..Policies::default() })
-    };
-    let replicas = || vec![failing(Code::Internal, 10), failing(Code::Internal, 10)];
-    let (service, responses) = play(settings(Scope::Service), replicas(), &[0, 20]);
+    let [of_service, of_server] = [Scope::Service, Scope::Server].map(|scope| {
+        let breaker = CircuitBreaker { scope, consecutive_failures: Some(1), ..CircuitBreaker::default() };
+        let policies = Policies { circuit_breaker: Some(breaker), ..Policies::default() };
+        Settings { load_balancing: Balancing::PickFirst, ..with(policies) }
+    });
+    let replicas = vec![failing(Code::Internal, 10); 2];
+    let (service, responses) = play(of_service, replicas.clone(), &[0, 20]);
     assert_eq!(responses[1], (20, Response { rejected: true, ..ended(Code::Unavailable, 0) }));
     assert_eq!(service.events(Event::BreakerOpened)[0].target, None);
-    let (service, responses) = play(settings(Scope::Server), replicas(), &[0, 20, 40]);
+    let (service, responses) = play(of_server, replicas, &[0, 20, 40]);
     assert_eq!((responses[1].1.attempts, responses[1].1.server.as_deref()), (1, Some("server-1")));
     assert_eq!(responses[2], (40, Response { rejected: true, ..ended(Code::Unavailable, 0) }));
     let opened: Vec<_> = service.events(Event::BreakerOpened).into_iter().map(|row| row.target.unwrap()).collect();
@@ -504,7 +515,8 @@ fn an_open_breaker_rejects_calls_of_the_service_or_leaves_a_server_out() {
 
 /// Has the first server fail every call until 5 ms.
 fn failing_at_first(service: &Service, _: &crate::client::Client) {
-    let (world, injector) = (service.world.clone(), service.injectors[0].clone());
+    let world = service.world.clone();
+    let injector = service.injectors[0].clone();
     injector.set(failing_all(Code::Unavailable));
     service.world.spawn(Box::pin(async move {
         world.sleep_until(at(5)).await;

@@ -25,7 +25,7 @@ pub(in crate::client) struct Checks {
 
 #[derive(Debug, Default)]
 struct Round {
-    /// What the world knew when it began. `None` if something was happening at that instant, or the world does not know.
+    /// The world's answer as the round began. `None` if something was happening at that instant, or the world does not know.
     began: Option<Calm>,
     /// The servers whose checks have succeeded.
     succeeded: Vec<usize>,

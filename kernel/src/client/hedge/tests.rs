@@ -32,7 +32,8 @@ fn play(settings: Settings, replicas: Vec<ReplicaSettings>, cancelled: Option<u6
     }
     let client = service.client(settings);
     if let Some(cancelled) = cancelled {
-        let (client, world) = (client.clone(), service.world.clone());
+        let client = client.clone();
+        let world = service.world.clone();
         service.world.spawn(Box::pin(async move {
             world.sleep_until(at(cancelled)).await;
             client.cancel();

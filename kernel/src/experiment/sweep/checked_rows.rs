@@ -16,14 +16,14 @@ use crate::run_folder::{
     sha256,
 };
 
-/// What stands between a row and its checksum.
+/// The text between a row and its checksum.
 const LABEL: &str = ",\"checksum\":\"";
 /// Hexadecimal digits of a checksum in a file.
 const DIGITS: usize = 16;
-/// What stands behind a checksum.
+/// The text after a checksum.
 const END: &str = "\"}";
 
-/// Whether rows without checksums are read, which earlier versions of this program wrote.
+/// The treatment of rows without checksums, which earlier versions of this program wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unchecked {
     Read,

@@ -131,8 +131,9 @@ impl SweepRecord {
 
     /// Returns the states that the runs reached. Without a valid scenario it is not known which they could have reached.
     fn coverage(&self) -> CoverageTally {
-        let scenario = |settings: &Vec<String>| Scenario::parse(SCENARIO, &self.scenario, settings).ok();
-        let scenarios: Vec<Option<Scenario>> = self.identity.variants.iter().map(scenario).collect();
+        let variants = self.identity.variants.iter();
+        let scenarios: Vec<Option<Scenario>> =
+            variants.map(|settings| Scenario::parse(SCENARIO, &self.scenario, settings).ok()).collect();
         let mut tally = CoverageTally::default();
         for row in &self.rows {
             if let (Some(Some(scenario)), Some(reached)) = (scenarios.get(row.variant), &row.reached) {
@@ -159,7 +160,7 @@ impl SweepRecord {
     }
 }
 
-/// What a sweep finds at its place.
+/// The present content of the folder that a sweep writes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
     /// Nothing, or what a process left that was killed before the folder was begun.

@@ -40,7 +40,7 @@ impl OpenSweepFolder {
     ///
     /// # Errors
     ///
-    /// Returns an error if `place` has something else, the folder is of other runs, a row of it is not to be trusted, another
+    /// Returns an error if `place` has something else, the folder is of other runs, a row of it cannot be trusted, another
     /// process writes to it, or the operating system refuses.
     pub fn open(place: &Path, identity: &SweepIdentity, scenario: &str, earlier: Earlier) -> Result<Self, SweepError> {
         Self::open_with(Arc::new(OsFiles), place, identity, scenario, earlier)

@@ -20,7 +20,7 @@ struct Fixture {
     lane: Lane,
 }
 
-/// What a poll of the lane takes from it.
+/// The result of a poll of the lane.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Taken {
     Data(Vec<u8>),

@@ -396,7 +396,7 @@ struct Scripted {
     writes: Arc<AtomicU64>,
 }
 
-/// What a socket does with a chunk that is written to it.
+/// The part that a socket takes of a chunk that is written to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Takes {
     All,

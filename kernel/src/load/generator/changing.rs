@@ -47,7 +47,7 @@ impl Running {
     }
 }
 
-/// What a wait ended with.
+/// The reason why a wait ended.
 enum Waited {
     /// It is this time, at which something is due.
     Due(Instant),
@@ -95,7 +95,9 @@ impl Changes {
 
     /// Makes the calls of a user, one after the other, as the load of each time has them.
     pub(super) fn play_user(&self, number: u32, user: User) {
-        let (running, loads, busy) = (self.running.clone(), self.loads.clone(), self.busy.clone());
+        let running = self.running.clone();
+        let loads = self.loads.clone();
+        let busy = self.busy.clone();
         self.running.load.world.spawn(Box::pin(async move {
             running.play_changing_user(number, user, loads).await;
             drop(busy);

@@ -44,9 +44,15 @@ pub(super) enum Transition {
 impl Breaker {
     pub(super) fn new(settings: CircuitBreaker) -> Self {
         let window = closed_window(&settings);
-        let (reset_timeout, permitted) = (settings.reset_timeout, settings.permitted_calls_in_half_open);
-        let (state, since) = (BreakerState::Closed, Instant::START);
-        Self { settings, state, since, reset_timeout, permitted, half_opened: 0, window }
+        Self {
+            state: BreakerState::Closed,
+            since: Instant::START,
+            reset_timeout: settings.reset_timeout,
+            permitted: settings.permitted_calls_in_half_open,
+            settings,
+            half_opened: 0,
+            window,
+        }
     }
 
     /// Goes on with these settings, in its present state.

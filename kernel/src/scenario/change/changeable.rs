@@ -53,7 +53,7 @@ const CHANGEABLE: &[(&str, &[&str])] = &[
     ("client.slow_start", &["slow_start_window", "aggression", "min_weight_percent"]),
 ];
 
-/// What a setting that can change belongs to.
+/// The part of a run that a setting that can change belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChangeTarget {
     /// The schedule of the load.
@@ -68,7 +68,7 @@ pub enum ChangeTarget {
 
 impl ChangeTarget {
     /// Returns what the setting belongs to.
-    pub(super) fn of(setting: &str) -> Self {
+    pub(super) fn for_setting(setting: &str) -> Self {
         match setting.split('.').next() {
             Some("load") => Self::Load,
             Some("servers") => Self::Servers,

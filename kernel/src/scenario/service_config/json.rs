@@ -191,8 +191,12 @@ impl<'a> Node<'a> {
 
     pub(super) fn items(&self) -> Result<Vec<Self>, Fault> {
         let items = self.value.as_array().ok_or_else(|| self.refused("is not an array"))?;
-        let item = |(index, value)| Self { path: format!("{}[{index}]", self.path), value, notes: self.notes };
-        Ok(items.iter().enumerate().map(item).collect())
+        let items = items.iter().enumerate().map(|(index, value)| Self {
+            path: format!("{}[{index}]", self.path),
+            value,
+            notes: self.notes,
+        });
+        Ok(items.collect())
     }
 
     pub(super) fn text(&self) -> Result<&'a str, Fault> {

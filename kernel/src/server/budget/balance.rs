@@ -27,7 +27,7 @@ const DEBT_MAX: i64 = 8 * 1024;
 /// Budget with which a connection that had none continues, and the fewest bytes that are read at once.
 pub(super) const PORTION: i64 = 1024;
 
-/// What a whole request earns for frames that may follow it: RST_STREAM, WINDOW_UPDATE, trailers, a PING now and then.
+/// Bytes that a whole request earns for frames that may follow it: RST_STREAM, WINDOW_UPDATE, trailers, a PING now and then.
 pub(super) const WHOLE: i64 = 256;
 
 /// Number of written bytes that earn one. A client acknowledges 16 KiB with 43 bytes at most: two WINDOW_UPDATE and a PING.
@@ -37,9 +37,9 @@ const PER_WRITTEN: usize = 64;
 #[derive(Debug)]
 pub(super) struct Balance {
     frames: Frames,
-    /// What is left, without what is lent. It can be negative.
+    /// Bytes that are left, without those that are lent. It can be negative.
     left: i64,
-    /// What is lent to requests that have not arrived whole.
+    /// Bytes that are lent to requests that have not arrived whole.
     lent: i64,
     /// The most that may be lent. It grows with the requests that have arrived whole.
     lent_max: i64,

@@ -30,7 +30,7 @@ pub(super) struct Frames {
     payload: usize,
     /// Number of header blocks so far.
     blocks: i64,
-    /// What they have cost.
+    /// The cost of these blocks.
     block_cost: i64,
 }
 

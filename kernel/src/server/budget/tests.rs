@@ -1,4 +1,4 @@
-//! What a peer may send, and what a flood may not.
+//! Tests of the traffic that a peer may send, and of floods that the budget stops.
 
 use super::{
     balance::{FIRST, LENT_FIRST},
@@ -115,7 +115,8 @@ fn connections_without_budget_share_what_it_grows_by() {
 fn requests_that_are_reset_at_once_earn_nothing() {
     let growth = Arc::default();
     let mut peer = Peer::new(&growth);
-    let (opened, reset) = (frame(HEADERS, 40), frame(RST_STREAM, 4));
+    let opened = frame(HEADERS, 40);
+    let reset = frame(RST_STREAM, 4);
     let cost = (opened.len() + reset.len()) as i64;
     let cx = Context::from_waker(Waker::noop());
     let mut count = 0;

@@ -60,7 +60,8 @@ impl Fixture {
     /// Runs a job that arrives at `begin` and whose deadline is at `deadline`, in milliseconds.
     fn job(&self, begin: u64, deadline: Option<u64>) -> impl Future<Output = Ended> + Send + 'static + use<> {
         let request = self.next.replace_with(|next| *next + 1);
-        let (world, workers) = (self.world.clone(), self.workers.clone());
+        let world = self.world.clone();
+        let workers = self.workers.clone();
         let task = task(self.backend, request);
         async move {
             world.sleep_until(millis(begin)).await;
@@ -144,7 +145,8 @@ fn the_counters_say_how_many_jobs_wait_and_run() {
 fn a_job_that_hangs_occupies_its_worker() {
     let fixture = Fixture::new(sized(1, 2, hanging()));
     let jobs: Vec<_> = (0..2).map(|_| fixture.job(0, None)).collect();
-    let (world, workers) = (fixture.world.clone(), fixture.workers.clone());
+    let world = fixture.world.clone();
+    let workers = fixture.workers.clone();
     let seen = fixture.network.run(async move {
         let looks = std::pin::pin!(async {
             world.sleep_until(millis(10)).await;
@@ -201,7 +203,8 @@ fn a_job_takes_the_longer_of_its_least_time_and_its_delay_times_the_factor_of_a_
 #[test]
 fn a_fault_that_begins_during_a_job_does_not_change_it() {
     let fixture = Fixture::new(sized(1, 1, answering(20)));
-    let (world, injector) = (fixture.world.clone(), fixture.injector.clone());
+    let world = fixture.world.clone();
+    let injector = fixture.injector.clone();
     fixture.world.spawn(Box::pin(async move {
         world.sleep_until(millis(10)).await;
         injector.set(Injection { slow: 10.0, ..Injection::default() });
@@ -226,7 +229,8 @@ fn a_task_whose_caller_leaves_frees_its_worker_unless_it_runs_to_its_end() {
         let fixture = Fixture::new(sized(1, 1, answering(30)));
         let method = (!runs_to_end).then(|| "shop.v1.Stock/Reserve".to_owned());
         let task = Task { method, ..task(fixture.backend, 7) };
-        let (world, workers) = (fixture.world.clone(), fixture.workers.clone());
+        let world = fixture.world.clone();
+        let workers = fixture.workers.clone();
         fixture.network.run(async move {
             let leaves = pin!(world.sleep_until(millis(10)));
             select(pin!(workers.run(task, None, Instant::NEVER)), leaves).await;
@@ -280,7 +284,8 @@ fn a_service_that_never_answers_occupies_its_worker_until_its_caller_leaves() {
         may_stream: true,
         answer: Box::new(answer),
     };
-    let (world, workers) = (fixture.world.clone(), fixture.workers.clone());
+    let world = fixture.world.clone();
+    let workers = fixture.workers.clone();
     fixture.network.run(async move {
         let leaves = pin!(world.sleep_until(millis(10)));
         select(pin!(workers.run(task, None, Instant::NEVER)), leaves).await;

@@ -35,7 +35,7 @@ pub enum UndecodablePicture {
     Damaged {
         /// The format.
         format: &'static str,
-        /// What is wrong with it.
+        /// The damage, as a part of the message.
         what: String,
     },
 }

@@ -19,12 +19,12 @@ fn block(is_huffman: bool, authority: &[u8]) -> Vec<u8> {
 const WRONG: &[u8] = b"127.0.0.1:1%2C127.0.0.1:2";
 const RIGHT: &[u8] = b"127.0.0.1.1.2C127.0.0.1.2";
 
-/// What a client sends at first, and these frames then.
+/// Returns the bytes that a client sends: the preface, its SETTINGS, and these frames.
 fn sent(frames: &[Vec<u8>]) -> Vec<u8> {
     [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &frame(4, 0, 0, &[0, 3, 0, 0, 0, 100])[..], &frames.concat()].concat()
 }
 
-/// What passes of `bytes` if they arrive in pieces of these sizes, which repeat.
+/// Returns the part of `bytes` that passes if they arrive in pieces of these sizes, which repeat.
 fn passed(bytes: &[u8], sizes: &[usize]) -> Vec<u8> {
     let mut frames = Frames::new();
     let mut passed = BytesMut::new();
@@ -47,7 +47,8 @@ fn passed(bytes: &[u8], sizes: &[usize]) -> Vec<u8> {
 
 /// Checks what passes of `frames`, in pieces of every size.
 fn check(frames: &[Vec<u8>], expected: &[Vec<u8>]) {
-    let (sent, expected) = (sent(frames), sent(expected));
+    let expected = sent(expected);
+    let sent = sent(frames);
     for size in 1..=sent.len() {
         assert_eq!(passed(&sent, &[size]), expected, "in pieces of {size} bytes");
     }
@@ -71,11 +72,11 @@ fn the_authority_of_a_request_is_valid_then_and_other_frames_pass() {
 
 #[test]
 fn padding_and_priority_stay() {
-    let padded = |authority| {
+    let [wrong, right] = [WRONG, RIGHT].map(|authority| {
         let payload = [&[4][..], &[0, 0, 0, 0, 15], &block(true, authority), &[0; 4]].concat();
         [frame(HEADERS, END_HEADERS | PADDED | PRIORITY, 1, &payload)]
-    };
-    check(&padded(WRONG), &padded(RIGHT));
+    });
+    check(&wrong, &right);
     // More padding than there is, and no room for a priority.
     for (flags, payload) in [(PADDED, &[9, 1, 1][..]), (PRIORITY, &[0, 0, 0]), (PADDED, &[])] {
         let frames = [frame(HEADERS, END_HEADERS | flags, 1, payload), frame(DATA, 0, 1, b"abc")];
@@ -86,7 +87,8 @@ fn padding_and_priority_stay() {
 #[test]
 fn a_block_in_several_frames_is_read_as_one() {
     for is_huffman in [false, true] {
-        let (wrong, right) = (block(is_huffman, WRONG), block(is_huffman, RIGHT));
+        let wrong = block(is_huffman, WRONG);
+        let right = block(is_huffman, RIGHT);
         for (first, second) in [(1, 2), (5, 5), (5, 12), (10, 30)] {
             let split = |block: &[u8]| {
                 // The last frame is the shorter one if the code is shorter.

@@ -68,7 +68,8 @@ impl RunPaths {
         let opened = opened(records) as f64 + WARM_UP_US;
         let finished = finished(records);
         let of_row = |row: &RequestRow| {
-            let (sent, done) = (row.sent_us? as f64, row.done_us? as f64);
+            let sent = row.sent_us? as f64;
+            let done = row.done_us? as f64;
             let (end, held) = finished.get(&row.id).map(|(end, held)| (*end as f64, *held as f64))?;
             let intended = row.intended_us as f64;
             // Each process rounds to whole microseconds, so that an effect can seem to precede its cause.
@@ -110,7 +111,8 @@ impl RunPaths {
             }
         }
         for path in &mut self.paths {
-            let (from, until) = (path.moments[0], path.moments[STAGES]);
+            let from = path.moments[0];
+            let until = path.moments[STAGES];
             // The first pause that ends after the request begins.
             let next = pauses.partition_point(|pause| pause.1 < from);
             path.counts &= pauses.get(next).is_none_or(|pause| pause.0 > until);

@@ -32,13 +32,13 @@ pub(super) struct WarmAndCold {
 impl WarmAndCold {
     /// Computes the quantiles at coldness 0 and 1, on the line through the warm and the cold samples, which are pairs (coldness, microseconds).
     /// `None` without samples.
-    pub(super) fn of(mut samples: Vec<(f64, f64)>) -> Option<Self> {
+    pub(super) fn fit(mut samples: Vec<(f64, f64)>) -> Option<Self> {
         samples.sort_by(|one, other| one.0.total_cmp(&other.0));
         let largest = samples.get(samples.len().checked_sub(1)? * 99 / 100)?.0;
         let warm = samples.partition_point(|sample| sample.0 <= WARM_MAX).max(SAMPLES_MIN).min(samples.len());
         let cold = samples.partition_point(|sample| sample.0 < largest * COLD_SHARE);
         let cold = cold.min(samples.len().saturating_sub(SAMPLES_MIN));
-        let [warm, cold] = [Group::of(&samples[..warm]), Group::of(&samples[cold..])];
+        let [warm, cold] = [Group::new(&samples[..warm]), Group::new(&samples[cold..])];
         let distance = cold.coldness - warm.coldness;
         let quantiles = GRID.map(|probability| {
             let at_warm = warm.quantile(probability);
@@ -61,11 +61,10 @@ impl WarmAndCold {
 
     /// Returns the median at this coldness, in microseconds.
     pub(super) fn median_at(&self, coldness: f64) -> f64 {
-        let median = |quantiles: &[(f64, f64)]| {
+        let [warm, cold] = [&self.warm, &self.cold].map(|quantiles| {
             quantiles.iter().find(|(probability, _)| *probability == 0.5).map_or(0.0, |(_, micros)| *micros)
-        };
-        let warm = median(&self.warm);
-        warm + coldness * (median(&self.cold) - warm)
+        });
+        warm + coldness * (cold - warm)
     }
 }
 
@@ -78,7 +77,7 @@ struct Group {
 }
 
 impl Group {
-    fn of(samples: &[(f64, f64)]) -> Self {
+    fn new(samples: &[(f64, f64)]) -> Self {
         let mut times: Vec<_> = samples.iter().map(|(_, micros)| *micros).collect();
         times.sort_by(f64::total_cmp);
         let coldness = samples.iter().map(|(coldness, _)| coldness).sum::<f64>() / samples.len().max(1) as f64;
@@ -93,9 +92,9 @@ impl Group {
 /// Rounds to 0.1 µs and makes the values ascend.
 fn ascending(quantiles: [(f64, f64); GRID.len()]) -> Vec<(f64, f64)> {
     let mut before = 0.0;
-    let of_quantile = |(probability, micros): (f64, f64)| {
+    let rounded = quantiles.map(|(probability, micros)| {
         before = ((micros * 10.0).round() / 10.0).max(before);
         (probability, before)
-    };
-    quantiles.into_iter().map(of_quantile).collect()
+    });
+    rounded.to_vec()
 }

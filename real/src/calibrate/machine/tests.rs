@@ -24,6 +24,10 @@ const RATES: ColdnessRates = ColdnessRates {
 const WARM: [f64; STAGES] = [60.0, 90.0, 50.0, 80.0];
 const COLDER: [f64; STAGES] = [180.0, 300.0, 15.0, 120.0];
 
+fn instant(micros: f64) -> Instant {
+    Instant::from_nanos((micros * 1e3) as u64)
+}
+
 /// A run whose requests arrive at random and take the times of the model, and 10 % more or less.
 fn run(rate: u64, seconds: u64, seed: u64) -> RunPaths {
     let mut rng = Entropy::new(seed).stream("run");
@@ -38,7 +42,6 @@ fn run(rate: u64, seconds: u64, seed: u64) -> RunPaths {
         if at > seconds as f64 * 1e6 {
             break;
         }
-        let instant = |micros: f64| Instant::from_nanos((micros * 1e3) as u64);
         machine.end_work(instant(busy_until));
         let at_rest = machine.at(instant(at));
         machine.begin_work(instant(at));
@@ -116,9 +119,9 @@ fn a_pause_is_found_and_what_overlaps_it_is_left_out() {
 
 #[test]
 fn a_machine_whose_coldness_never_changes_has_one_distribution() {
-    let same = WarmAndCold::of((0..500).map(|number| (1.0, f64::from(number))).collect()).unwrap();
+    let same = WarmAndCold::fit((0..500).map(|number| (1.0, f64::from(number))).collect()).unwrap();
     assert_eq!(same.warm, same.cold);
-    assert_eq!(WarmAndCold::of(Vec::new()), None);
+    assert_eq!(WarmAndCold::fit(Vec::new()), None);
 }
 
 #[test]

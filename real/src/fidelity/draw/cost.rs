@@ -23,7 +23,7 @@ const NODE_OR_EDGE_S: f64 = 14e-9;
 const CARRIED_NODE_S: f64 = 10e-9;
 const ANSWER_S: f64 = 8e-6;
 
-/// What an attempt asks for.
+/// The input of an attempt.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Input {
     /// Images of these sizes, each as likely.

@@ -9,7 +9,7 @@ use super::{
     work::Load,
 };
 
-/// What a draw depends on, beside the number of the scenario.
+/// The numbers that a draw depends on, beside that of the scenario.
 pub(super) struct Origin {
     /// The seed.
     pub(super) seed: u64,

@@ -1,10 +1,10 @@
-//! What a block of twelve scenarios covers, and the part of it that one scenario has.
+//! The ranges that a block of twelve scenarios covers, and the part of them that one scenario has.
 //!
 //! | what | in a block of twelve |
 //! | --- | --- |
 //! | rate | one in each quarter of a magnitude from 1 to 1,000 requests/s |
 //! | workload | each once in every three rates that follow one another, so four times |
-//! | input | of each workload, small, medium and large ones in equal parts, unless the processors are to be busy |
+//! | input | of each workload, small, medium and large ones in equal parts, unless the processors must be busy |
 //! | processors | a search at over 178/s keeps 60 % to 90 % of them busy; one at 31 to 178/s, and edge detection at over 178/s, 30 % to 60 %, or as much as its largest input takes |
 //! | arrivals | six constant, six Poisson |
 //! | replicas | two or three of each number from one to five |
@@ -33,7 +33,7 @@ const BALANCERS: [(&str, &str); 5] = [
     ("pick_first", ""),
 ];
 
-/// What servers compute.
+/// The computation of servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Work {
     /// Edge detection.
@@ -103,14 +103,14 @@ pub(super) const POLICIES: [(Policy, &str, usize); 16] = [
     (Policy::Network, "network", 2),
 ];
 
-/// What a scenario has of its block.
+/// The part of its block that a scenario has.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Strata {
     /// The number of the scenario, from 0.
     pub(super) index: u64,
     /// Requests per second.
     pub(super) rate: f64,
-    /// What servers compute.
+    /// The computation of servers.
     pub(super) work: Work,
     /// The place of its input among those of its workload in the block, from 0, the smallest, to 1.
     pub(super) size: f64,
@@ -134,7 +134,7 @@ pub(super) struct Strata {
 
 impl Strata {
     /// Returns the part of scenario `index`.
-    pub(super) fn of(seed: u64, index: u64) -> Self {
+    pub(super) fn draw(seed: u64, index: u64) -> Self {
         let block = Block { seed, number: index / BLOCK };
         let position = (index % BLOCK) as usize;
         let mut dice = dice_of(seed, "strata", &[index]);

@@ -1,4 +1,4 @@
-//! What a draw covers, and the files of `scenarios/fidelity`.
+//! Tests of the ranges that a draw covers, and of the files of `scenarios/fidelity`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,11 +26,17 @@ fn scenario(drawn: &DrawnScenario) -> Scenario {
 fn block(seed: u64, number: u64) -> Vec<(Strata, work::Load, Scenario)> {
     let indices = number * BLOCK..(number + 1) * BLOCK;
     let members = indices.map(|index| {
-        let strata = Strata::of(seed, index);
+        let strata = Strata::draw(seed, index);
         let load = work::draw(&strata, seed, 2.0);
         (strata, load, scenario(&draw(seed, index, 2)))
     });
     members.collect()
+}
+
+/// Returns the texts of the files in a folder, by their names.
+fn files(folder: &Path) -> BTreeMap<String, String> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
+    entries.map(|path| (path.file_name().unwrap().display().to_string(), fs::read_to_string(path).unwrap())).collect()
 }
 
 /// `real draw --seed 20261129 --out scenarios/fidelity` writes these files.
@@ -42,12 +48,6 @@ fn the_files_of_the_campaign_are_those_that_the_command_writes() {
     for _ in 0..2 {
         write(&args).unwrap();
     }
-    let files = |folder: &Path| -> BTreeMap<String, String> {
-        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
-        entries
-            .map(|path| (path.file_name().unwrap().display().to_string(), fs::read_to_string(path).unwrap()))
-            .collect()
-    };
     let committed = files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/fidelity"));
     assert_eq!(committed.len(), 24);
     assert_eq!(files(folder.path()), committed);

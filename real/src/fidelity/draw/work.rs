@@ -30,7 +30,7 @@ const HELD_MAX: f64 = 0.45;
 pub(super) struct Load {
     /// Requests per second.
     pub(super) rate: f64,
-    /// What a request asks for.
+    /// The input of a request.
     pub(super) input: Input,
     /// The least time that a worker is held, in seconds; 0 for the time that the function takes.
     pub(super) held: f64,
@@ -116,14 +116,17 @@ fn input(strata: &Strata, target: Option<f64>, dice: &mut Dice) -> Input {
     }
 }
 
+fn square(side: u32) -> Size {
+    Size { width: side, height: side }
+}
+
 /// Draws one size of images, or two.
 fn pictures(size: f64, target: Option<f64>, dice: &mut Dice) -> Vec<Size> {
-    let square = |side: u32| Size { width: side, height: side };
     let other = dice.odds(0.4).then(|| dice.any(&SIDES));
     let largest = match target {
         Some(target) => {
-            let fits = |side: &&u32| Input::Pictures(vec![square(**side)]).cost().all <= target;
-            SIDES.iter().rev().find(fits).copied().unwrap_or(SIDES[0])
+            let mut sides = SIDES.into_iter().rev();
+            sides.find(|side| Input::Pictures(vec![square(*side)]).cost().all <= target).unwrap_or(SIDES[0])
         }
         None => SIDES[(size * SIDES.len() as f64) as usize],
     };
@@ -149,7 +152,7 @@ fn workers(load: &Load, hedges: bool, servers: usize, dice: &mut Dice) -> usize 
     let held = load.rate * load.attempts(hedges) * load.hold() / servers as f64;
     // A call that hangs would make all others wait for the only worker.
     let least = if load.hang_rate > 0.0 { 4 } else { 1 };
-    let fits = |workers: &usize| *workers >= least && held <= HELD_MAX * *workers as f64;
-    let enough = [1, 2, 4, 8].into_iter().find(fits).unwrap_or(WORKERS_MAX);
+    let mut numbers = [1, 2, 4, 8].into_iter();
+    let enough = numbers.find(|workers| *workers >= least && held <= HELD_MAX * *workers as f64).unwrap_or(WORKERS_MAX);
     if dice.odds(0.5) { (2 * enough).min(WORKERS_MAX) } else { enough }
 }

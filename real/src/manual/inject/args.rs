@@ -286,7 +286,7 @@ impl InjectArgs {
     }
 }
 
-/// What all faults have: the targets, the duration, and the repetition of those that can be repeated.
+/// The arguments that all faults have: the targets, the duration, and the repetition of those that can be repeated.
 struct ArgsOfAll<'a> {
     on: &'a TargetArgs,
     duration: Option<Duration>,

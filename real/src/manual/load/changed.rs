@@ -27,9 +27,9 @@ pub(super) struct ChangedSettings {
     reader: SettingsLogReader,
     /// The scenario of the load, with the settings that it has now.
     settings: Scenario,
-    /// The scenario of the load with all changes so far, and those of the file that are to come.
+    /// The scenario of the load with all changes so far, and those of the file that have not come yet.
     whole: Scenario,
-    /// The changes of the file that are to come, in order of time.
+    /// The changes of the file that have not come yet, in order of time.
     scripted: VecDeque<Change>,
     own: OwnLoad,
     /// The start of the load, in nanoseconds since the machine started.

@@ -24,7 +24,7 @@ pub(super) struct Deadline {
     pub(super) share: f64,
 }
 
-/// What ends the connections of a proxy.
+/// The times at which the connections of a proxy are closed.
 #[derive(Debug, Default)]
 pub(in super::super) struct Closings {
     deadlines: Mutex<Vec<Deadline>>,

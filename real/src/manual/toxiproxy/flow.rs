@@ -1,4 +1,4 @@
-//! What toxics do to the bytes that a proxy passes on, beyond what a link does: a limit, small pieces, and a late end.
+//! The effects of toxics on the bytes that a proxy passes on, beyond those of a link: a limit, small pieces, and a late end.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +17,7 @@ use kernel::{
     world::{SharedWorld, Sleep},
 };
 
-/// What a toxic does to the bytes of one direction.
+/// The effect of a toxic on the bytes of one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Treatment {
     /// No byte is passed on. What was discarded is missing, so that the connection ends when the toxic does.

@@ -90,7 +90,8 @@ async fn read(client: &mut (impl AsyncRead + Unpin)) -> io::Result<Result<Reques
     };
     let mut lines = head.split("\r\n");
     let mut words = lines.next().unwrap_or_default().split(' ').map(str::to_owned);
-    let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let method = words.next().unwrap_or_default();
+    let path = words.next().unwrap_or_default();
     let header = |name: &str| {
         let mut found = head.split("\r\n").skip(1).filter_map(|line| line.split_once(':'));
         found.find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().to_owned())

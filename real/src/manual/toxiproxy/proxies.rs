@@ -65,7 +65,8 @@ impl Toxified {
         faults: Arc<ActiveFaults>,
         upstream: Arc<Upstream>,
     ) -> Self {
-        let (listener, upstream_text) = (Some(listener), upstream_text.to_owned());
+        let listener = Some(listener);
+        let upstream_text = upstream_text.to_owned();
         Self { listen, upstream_text, upstream, faults, toxics: Vec::new(), listener, stop: None }
     }
 
@@ -89,7 +90,9 @@ impl Toxified {
             }
         };
         let stop = Arc::new(Notify::new());
-        let (stopped, upstream, passing) = (stop.clone(), self.upstream.clone(), world.clone());
+        let stopped = stop.clone();
+        let upstream = self.upstream.clone();
+        let passing = world.clone();
         world.spawn(Box::pin(async move {
             select(pin!(pass_on(passing, listener, upstream)), pin!(stopped.notified())).await;
         }));
@@ -128,7 +131,8 @@ impl Toxified {
         }
         match toxic.closing() {
             Some((after, share)) => {
-                let (toxic, since) = (toxic.name.clone(), world.now());
+                let toxic = toxic.name.clone();
+                let since = world.now();
                 self.upstream.closings.set(Deadline { toxic, since, after, share });
             }
             None => self.upstream.closings.remove(&toxic.name),
@@ -208,11 +212,11 @@ impl Proxies {
 
     pub(super) fn index(&self) -> Value {
         let mut proxies = lock(&self.proxies);
-        let json = |(name, proxy): (&String, &mut Toxified)| {
+        let listed = proxies.iter_mut().map(|(name, proxy)| {
             proxy.follow();
             (name.clone(), proxy.json())
-        };
-        proxies.iter_mut().map(json).collect::<serde_json::Map<_, _>>().into()
+        });
+        listed.collect::<serde_json::Map<_, _>>().into()
     }
 
     pub(super) fn show(&self, name: &str) -> Result<Value, Refused> {
@@ -375,7 +379,7 @@ impl Proxies {
         })
     }
 
-    /// Returns the address at which a proxy is to listen.
+    /// Returns the address at which a proxy must listen.
     fn listen(&self, text: &str) -> Result<SocketAddr, Refused> {
         // A port alone is one of the loopback device here.
         let text = text.strip_prefix(':').unwrap_or(text);

@@ -107,7 +107,7 @@ impl Toxic {
         let shape = match self.kind {
             "latency" => Shape { latency: millis("latency"), jitter: millis("jitter"), ..none },
             "bandwidth" => Shape { bandwidth: Some(self.attribute("rate") * 8_000), ..none },
-            // A link holds back the end of a connection, too, which is to come after the time.
+            // A link holds back the end of a connection, too, which must come after the time.
             "timeout" if self.attribute("timeout") > 0 => none,
             "timeout" => Shape { cut_to: self.way == Way::To, cut_from: self.way == Way::From, ..none },
             "slow_close" | "slicer" | "limit_data" => none,

@@ -37,7 +37,7 @@ const HOLD_S: f64 = 3.0;
 /// The length of a window, in seconds, and so how exact an episode is.
 const WINDOW_S: f64 = 1.0;
 
-/// What was found in runs of one case.
+/// The results for runs of one case.
 #[derive(Debug, Default)]
 struct Tally {
     runs: usize,

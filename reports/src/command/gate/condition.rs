@@ -57,15 +57,21 @@ impl FromStr for Condition {
     }
 }
 
-fn bound(metric: Metric, text: &str) -> Result<Bound, String> {
-    let wrong = || {
-        let example = match metric.unit() {
-            Unit::Share => "99%, +10% or -0.5pp",
-            Unit::Seconds => "250ms, +10% or +20ms",
-            Unit::PerSecond | Unit::Count => "12, +10% or +3",
-        };
-        format!("`{}` is no bound of {}; write it as {example}", text.visible(), <&str>::from(metric))
+/// Returns the message for a text that is no bound of `metric`.
+fn no_bound(metric: Metric, text: &str) -> String {
+    let example = match metric.unit() {
+        Unit::Share => "99%, +10% or -0.5pp",
+        Unit::Seconds => "250ms, +10% or +20ms",
+        Unit::PerSecond | Unit::Count => "12, +10% or +3",
     };
+    format!("`{}` is no bound of {}; write it as {example}", text.visible(), <&str>::from(metric))
+}
+
+fn finite_number(text: &str) -> Option<f64> {
+    text.trim_end().parse().ok().filter(|number: &f64| number.is_finite())
+}
+
+fn bound(metric: Metric, text: &str) -> Result<Bound, String> {
     let sign = match text.as_bytes().first() {
         Some(b'+') => Some(1.0),
         Some(b'-') => Some(-1.0),
@@ -74,23 +80,23 @@ fn bound(metric: Metric, text: &str) -> Result<Bound, String> {
     let size = if sign.is_some() { text[1..].trim_start() } else { text };
     // A second sign is a mistake that numbers would take.
     if size.starts_with(['+', '-']) {
-        return Err(wrong());
+        return Err(no_bound(metric, text));
     }
-    let number = |text: &str| text.trim_end().parse::<f64>().ok().filter(|number| number.is_finite());
-    let percent = size.strip_suffix('%').and_then(number).map(|percent| percent / 100.0);
-    let points = size.strip_suffix("pp").and_then(number).map(|points| points / 100.0);
+    let percent = size.strip_suffix('%').and_then(finite_number).map(|percent| percent / 100.0);
+    let points = size.strip_suffix("pp").and_then(finite_number).map(|points| points / 100.0);
     let in_unit = match metric.unit() {
         Unit::Seconds => duration::parse(size).ok().map(|length| length.as_secs_f64()),
         Unit::Share => points,
-        Unit::PerSecond | Unit::Count => number(size),
+        Unit::PerSecond | Unit::Count => finite_number(size),
     };
-    match (sign, percent) {
-        (Some(sign), Some(percent)) => Ok(Bound::Relative(sign * percent)),
-        (Some(sign), None) => in_unit.map(|size| Bound::Difference(sign * size)).ok_or_else(wrong),
-        (None, Some(percent)) if metric.unit() == Unit::Share => Ok(Bound::Value(percent)),
-        (None, None) if metric.unit() != Unit::Share => in_unit.map(Bound::Value).ok_or_else(wrong),
-        (None, _) => Err(wrong()),
-    }
+    let bound = match (sign, percent) {
+        (Some(sign), Some(percent)) => Some(Bound::Relative(sign * percent)),
+        (Some(sign), None) => in_unit.map(|size| Bound::Difference(sign * size)),
+        (None, Some(percent)) if metric.unit() == Unit::Share => Some(Bound::Value(percent)),
+        (None, None) if metric.unit() != Unit::Share => in_unit.map(Bound::Value),
+        (None, _) => None,
+    };
+    bound.ok_or_else(|| no_bound(metric, text))
 }
 
 impl Condition {

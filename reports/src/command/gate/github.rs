@@ -12,11 +12,12 @@ use super::Check;
 
 /// Returns a line for each failed check.
 pub(super) fn annotations(checks: &[&Check]) -> String {
-    let line = |check: &&&Check| {
-        let message = format!("{}: {}", check.of.visible(), check.detail);
-        format!("::error title={}::{}\n", property(&check.name), data(&message))
-    };
-    checks.iter().filter(|check| check.is_failed).map(|check| line(&check)).collect()
+    checks.iter().filter(|check| check.is_failed).map(|check| annotation(check)).collect()
+}
+
+fn annotation(check: &Check) -> String {
+    let message = format!("{}: {}", check.of.visible(), check.detail);
+    format!("::error title={}::{}\n", property(&check.name), data(&message))
 }
 
 fn data(text: &str) -> String {

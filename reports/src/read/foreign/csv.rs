@@ -34,7 +34,7 @@ const BUFFER: usize = 1 << 16;
 pub(super) struct Header {
     /// The names of the columns.
     pub(super) names: Vec<String>,
-    /// Whether the first line has them.
+    /// True if the first line has the names.
     is_line: bool,
     /// The position of each watched column in a row.
     positions: Vec<Option<usize>>,
@@ -151,8 +151,8 @@ fn add_bytes<T>(
         let cell = rows.cell(header.positions.get(column).copied().flatten()?)?;
         Some(rows.cells_text()[cell].trim_ascii()).filter(|cell| !cell.is_empty())
     };
-    let is_not_text = |column: &usize| cell(*column).is_some_and(|cell| str::from_utf8(cell).is_err());
-    match (0..header.positions.len()).find(is_not_text) {
+    let mut columns = 0..header.positions.len();
+    match columns.find(|column| cell(*column).is_some_and(|cell| str::from_utf8(cell).is_err())) {
         Some(column) => Err(format!("the cell of `{}` is not text in UTF-8", log.watched[column])),
         None => add(result, &|column| cell(column).and_then(|cell| str::from_utf8(cell).ok())),
     }

@@ -39,11 +39,11 @@ pub(super) struct Format {
     pub(super) source: &'static str,
     /// Returns whether a log that begins so is in this format.
     pub(super) is_it: fn(&Head) -> bool,
-    /// What the format has.
+    /// The data that a log of the format has.
     pub(super) gives: Gives,
 }
 
-/// What a format has.
+/// The data that a log of a format has.
 pub(super) enum Gives {
     /// A row a request. The beginning of the log decides between variants of the format.
     Rows(fn(&Head) -> Recipe),

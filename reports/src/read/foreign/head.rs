@@ -27,6 +27,11 @@ pub(super) struct Head {
 }
 
 impl Head {
+    /// Returns the whole number in a cell of the first line; `None` if there is no such cell, or it has something else.
+    pub(super) fn whole_number(&self, index: usize) -> Option<u64> {
+        self.header.get(index)?.parse().ok()
+    }
+
     pub(super) fn read(source: &Source) -> std::io::Result<Self> {
         let mut bytes = Vec::new();
         source.bytes().take(HEAD).read_to_end(&mut bytes)?;

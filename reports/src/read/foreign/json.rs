@@ -39,7 +39,6 @@ pub(super) fn pass<P, T: Send>(
     add: impl Fn(&mut P, &LogLine<'_>) -> Result<(), String> + Sync,
     end: impl Fn(P) -> T + Sync,
 ) -> Result<Passed<T>, ReadError> {
-    let start = |index| (Part::new(start(index)), Cells::new(log.watched.len()));
     let add = |(part, cells): &mut (Part<P>, Cells), line: Line<'_>| {
         let read = cells.read(keys, line.text);
         // A program that was killed leaves a last line without a line break.
@@ -53,7 +52,13 @@ pub(super) fn pass<P, T: Send>(
         }
         Ok(())
     };
-    let folded = fold_lines(&log.source.file, log.source.length, start, add, |(part, _)| part.end(&end));
+    let folded = fold_lines(
+        &log.source.file,
+        log.source.length,
+        |index| (Part::new(start(index)), Cells::new(log.watched.len())),
+        add,
+        |(part, _)| part.end(&end),
+    );
     let FoldedLines { parts, damage } = folded.map_err(ReadError::unreadable(log.path))?;
     let cut_off = match damage {
         None => None,
@@ -380,7 +385,7 @@ fn collect_names(row: &Value, prefix: &str, depth: usize, names: &mut BTreeSet<S
 /// The keys that lead to the watched columns, each with those of the object below it.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
-    /// In the order of their names.
+    /// The keys with their names, sorted by name.
     sorted: Vec<(String, Key)>,
     /// Which digests of names there are, by their last eight bits: most names of a row are not watched.
     digests: [u64; 4],

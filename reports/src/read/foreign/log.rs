@@ -5,7 +5,7 @@ use std::path::Path;
 use kernel::run_folder::blocks::LongLine;
 
 use super::{
-    super::{Mapping, ReadError, bad_rows::BadRows, listed},
+    super::{Columns, Mapping, ReadError, bad_rows::BadRows, listed},
     chunks::CHUNK,
     csv,
     head::Head,
@@ -32,7 +32,7 @@ pub(super) struct Log<'a> {
     reader: LayoutReader,
 }
 
-/// What a layout needs to know of the columns before rows can be read.
+/// The columns as a layout needs them before rows can be read.
 #[derive(Debug)]
 enum LayoutReader {
     Table(csv::Header),
@@ -115,6 +115,11 @@ impl<'a> Log<'a> {
     /// Returns the place of a column among those that are watched.
     pub(super) fn place(&self, column: &str) -> Option<usize> {
         self.watched.binary_search_by(|name| name.as_str().cmp(column)).ok()
+    }
+
+    /// Returns the place of the column of a field among those that are watched.
+    pub(super) fn place_of(&self, columns: &Columns, field: &str) -> Option<usize> {
+        columns.get(field).and_then(|column| self.place(&column.name))
     }
 
     /// Returns the names of columns that there are at least: all of a table, those at the beginning of another log.

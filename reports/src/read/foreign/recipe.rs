@@ -1,4 +1,4 @@
-//! What the format of a log says: its layout, its columns, and which rows are requests.
+//! The recipe for the logs of a format: the layout, the columns, and which rows are requests.
 
 use super::super::columns::Columns;
 
@@ -21,7 +21,7 @@ pub(super) struct Table {
     pub(super) delimiter: u8,
     /// The names of the columns; `None` if the first line has them.
     pub(super) names: Option<&'static [&'static str]>,
-    /// Whether quotation marks surround cells that have the delimiter in them.
+    /// True if quotation marks surround cells that have the delimiter in them.
     pub(super) is_quoted: bool,
 }
 
@@ -31,15 +31,15 @@ pub(super) struct Recipe {
     pub(super) layout: Layout,
     /// The columns of the fields. Those that the log does not have are left out.
     pub(super) columns: Columns,
-    /// For each column: the values of which a request has one.
+    /// The columns that tell requests from other rows, each with the values of which a request has one.
     pub(super) only: Vec<(&'static str, &'static [&'static str])>,
     /// A column and the beginning of its value in rows that are no requests but sums of some.
     pub(super) skip: Option<(&'static str, &'static str)>,
     /// Rows that stand for dropped requests.
     pub(super) dropped: Option<Dropped>,
-    /// Whether columns that have no field are searched for names that say what they hold.
+    /// True if columns that have no field are searched for names that say what they hold.
     pub(super) is_by_name: bool,
-    /// What the log cannot show, each a sentence.
+    /// The facts that the log cannot show, each a sentence.
     pub(super) notes: &'static [&'static str],
 }
 

@@ -59,7 +59,7 @@ pub(super) struct RowsRead {
     servers: BTreeSet<Name>,
 }
 
-/// What rows said of how their requests ended: the status, the error, the success.
+/// The endings of requests as rows say them: the status, the error, the success.
 type KnownEnding = [Option<String>; 3];
 
 impl<'a> RowReader<'a> {
@@ -75,24 +75,23 @@ impl<'a> RowReader<'a> {
         notes: &mut Vec<String>,
     ) -> Result<Self, ReadError> {
         let columns = &scan.columns;
-        let place = |field| columns.get(field).and_then(|column| log.place(&column.name));
         // The status is checked before the times, since a log without it is probably not a log of requests.
-        if ["status", "error", "success"].into_iter().all(|field| place(field).is_none()) {
+        if ["status", "error", "success"].into_iter().all(|field| log.place_of(columns, field).is_none()) {
             return Err(log.no_column(head, "status", "status"));
         }
         let times = Times::new(log, columns, mapping.rate);
         times.check(log, head, notes)?;
         Ok(Self {
             selection: Selection::new(log, mapping),
-            status: place("status"),
-            error: place("error"),
-            success: place("success"),
+            status: log.place_of(columns, "status"),
+            error: log.place_of(columns, "error"),
+            success: log.place_of(columns, "success"),
             numbers: scan.numbers,
             times,
-            server: place("server"),
-            attempts: place("attempts"),
-            failovers: place("failovers"),
-            size: place("size"),
+            server: log.place_of(columns, "server"),
+            attempts: log.place_of(columns, "attempts"),
+            failovers: log.place_of(columns, "failovers"),
+            size: log.place_of(columns, "size"),
             zero: scan.zero,
         })
     }
@@ -164,8 +163,8 @@ impl RowsPart {
     /// Returns how the request of a row ended.
     fn outcome(&mut self, reader: &RowReader<'_>, line: &LogLine<'_>) -> Result<Outcome, String> {
         let cells = [reader.status, reader.error, reader.success].map(|column| line(column?));
-        let is_it = |known: &KnownEnding| known.iter().zip(cells).all(|(known, cell)| known.as_deref() == cell);
-        if let Some((_, known)) = self.outcomes.iter().find(|(known, _)| is_it(known)) {
+        let mut known = self.outcomes.iter();
+        if let Some((_, known)) = known.find(|(known, _)| known.each_ref().map(Option::as_deref) == cells) {
             return Ok(*known);
         }
         let [status, error, success] = cells;
@@ -343,8 +342,10 @@ impl Times {
     /// Returns when the request of a row ended, in microseconds, or `None` if the row does not say. `start` is its intended
     /// start.
     fn end(&self, line: &LogLine<'_>, start: f64) -> Result<Option<f64>, String> {
-        let latency = || Ok::<_, String>(span(self.latency.as_ref(), line)?.map(|latency| start + latency));
-        moment(self.done.as_ref(), line)?.map_or_else(latency, |done| Ok(Some(done)))
+        if let Some(done) = moment(self.done.as_ref(), line)? {
+            return Ok(Some(done));
+        }
+        Ok(span(self.latency.as_ref(), line)?.map(|latency| start + latency))
     }
 }
 

@@ -1,4 +1,4 @@
-//! What has to be known of all rows of a log before the first one becomes a request.
+//! The facts about all rows of a log that must be known before the first one becomes a request.
 
 use super::{
     super::{
@@ -43,7 +43,7 @@ struct ScanPart {
     first: Vec<Option<String>>,
     /// The columns that have had no cell yet.
     unseen: Vec<usize>,
-    /// For each `--only`: whether a row that the ones before let pass has the column, and whether there is such a row.
+    /// Two flags for each `--only`: a row that the ones before let pass has the column; there is such a row.
     only: Vec<[bool; 2]>,
     rows: u64,
     zero: f64,
@@ -57,9 +57,9 @@ struct ScanPart {
 /// The kinds of statuses that there are.
 #[derive(Debug, Clone, Copy, Default)]
 struct Statuses {
-    /// Whether there are numbers above 0 that gRPC has.
+    /// True if there are numbers above 0 that gRPC has.
     has_codes: bool,
-    /// Whether there are numbers that only HTTP has.
+    /// True if there are numbers that only HTTP has.
     has_http: bool,
     /// The number of zeros, and of those beside an error in words.
     zeros: u64,
@@ -134,21 +134,21 @@ impl Scan {
     ) -> Result<Self, ReadError> {
         let names = log.names(head);
         let selection = Selection::new(log, mapping);
-        let known = |name: &str| names.iter().any(|known| known == name);
-        let mut settled = settle(log, mapping, known);
+        let mut settled = settle(log, mapping, |name| names.iter().any(|known| known == name));
         loop {
             let columns = &settled.columns;
             let present: Vec<usize> = (0..log.watched.len()).filter(|column| log.may_have(*column)).collect();
             let empty = ScanPart::new(log.watched.len(), mapping.only.len());
-            let part = |_| ScanPart { unseen: present.clone(), ..empty.clone() };
             let times = Times::new(log, columns, mapping.rate);
-            let place = |field| columns.get(field).and_then(|column| log.place(&column.name));
-            let ending = [place("status"), place("error")];
-            let add = |part: &mut ScanPart, line: &LogLine<'_>| {
-                part.add(line, &selection, &times, ending);
-                Ok(())
-            };
-            let passed = log.pass(part, add, |part| part)?;
+            let ending = ["status", "error"].map(|field| log.place_of(columns, field));
+            let passed = log.pass(
+                |_| ScanPart { unseen: present.clone(), ..empty.clone() },
+                |part, line| {
+                    part.add(line, &selection, &times, ending);
+                    Ok(())
+                },
+                |part| part,
+            )?;
             let all = ScanPart::joined(&passed.parts, mapping.rate);
             all.check(log, head, mapping, &passed.bad)?;
             let again = settle(log, mapping, |name| log.place(name).is_some_and(|place| all.first[place].is_some()));
@@ -203,15 +203,15 @@ fn units_by_name(columns: &Columns) -> Option<String> {
 impl Settled {
     /// Returns a note on what the names of columns were taken to mean.
     fn note(&self) -> Option<String> {
-        let mapped = |(field, column): &(&str, Column)| {
+        if self.guessed.is_empty() {
+            return None;
+        }
+        let guessed = self.guessed.iter().map(|(field, column)| {
             let unit = column.unit_us.map(|unit_us| format!(":{}", unit_name(unit_us))).unwrap_or_default();
             format!("{field}={}{unit}", column.name)
-        };
-        let guessed: Vec<String> = self.guessed.iter().map(mapped).collect();
-        if !guessed.is_empty() {
-            return Some(format!("read by the names of its columns, as --columns {}", guessed.join(",")));
-        }
-        None
+        });
+        let guessed: Vec<String> = guessed.collect();
+        Some(format!("read by the names of its columns, as --columns {}", guessed.join(",")))
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
 /// The greatest number of dropped requests that a row may stand for. Each becomes a row of its own.
 const DROPPED_MAX: u64 = 1_000_000;
 
-/// What a row stands for.
+/// The meaning of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Row {
     /// One request.
@@ -35,10 +35,11 @@ impl<'a> Selection<'a> {
     /// Returns the choice of `mapping`, and that of the format for the columns that `mapping` does not choose by.
     pub(super) fn new(log: &Log<'_>, mapping: &'a Mapping) -> Self {
         let recipe = &log.recipe;
-        let chosen = |column: &str| mapping.only.iter().any(|(only, _)| only == column);
-        let by_dropped = |column: &str| recipe.dropped.is_some_and(|dropped| dropped.column == column);
-        let only = mapping.only.iter().map(|(column, value)| (log.place(column), value.as_str(), by_dropped(column)));
-        let of_format = recipe.only.iter().filter(|(column, _)| !chosen(column));
+        let only = mapping.only.iter().map(|(column, value)| {
+            let is_by_dropped = recipe.dropped.is_some_and(|dropped| dropped.column == column);
+            (log.place(column), value.as_str(), is_by_dropped)
+        });
+        let of_format = recipe.only.iter().filter(|(column, _)| mapping.only.iter().all(|(only, _)| only != column));
         Self {
             only: only.collect(),
             of_format: of_format.filter_map(|(column, values)| Some((log.place(column)?, *values))).collect(),

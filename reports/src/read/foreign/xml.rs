@@ -77,7 +77,7 @@ pub(super) fn pass<P, T: Send>(
     Ok(Passed { cut_off, ..passed })
 }
 
-/// What was read.
+/// The result of a step of the reader.
 enum Next {
     /// Something, and there may be more.
     Row,

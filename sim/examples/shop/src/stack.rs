@@ -28,7 +28,7 @@ pub const PATIENCE: Duration = Duration::from_millis(200);
 /// The time for a search in the depot.
 pub const CLERKS_PATIENCE: Duration = Duration::from_millis(100);
 
-/// What customers call one replica through.
+/// The layers through which customers call one replica.
 pub type Stack = Timeout<ConcurrencyLimit<Channel>>;
 
 /// Returns the stack to the replica of this number. It connects when it is first used, and again when it has lost its connection.

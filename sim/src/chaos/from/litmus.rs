@@ -1,4 +1,4 @@
-//! From manifests of Litmus.
+//! The reader of manifests of Litmus.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ const KNOWN: [&str; 27] = [
     "RANDOMNESS",
 ];
 
-/// What a variable is if the manifest does not say it.
+/// The values of variables that a manifest leaves out.
 const DEFAULTS: [(&str, &str, &str); 7] = [
     ("pod-network-latency", "NETWORK_LATENCY", "2000"),
     ("pod-network-loss", "NETWORK_PACKET_LOSS_PERCENTAGE", "100"),
@@ -117,8 +117,9 @@ fn experiment(
     let span = |variable: &str| -> Result<Option<Duration>, Wrong> {
         let Some(text) = verb.str(variable) else { return Ok(None) };
         let time = text.parse::<f64>().ok().and_then(|number| seconds(number).ok());
-        let wrong = || Wrong::at(verb.line_of(variable), format!("{variable}: `{text}` is not a number of seconds"));
-        time.map(Some).ok_or_else(wrong)
+        time.map(Some).ok_or_else(|| {
+            Wrong::at(verb.line_of(variable), format!("{variable}: `{text}` is not a number of seconds"))
+        })
     };
     let total = span("TOTAL_CHAOS_DURATION")?.unwrap_or(Duration::from_secs(60));
     let ramp = span("RAMP_TIME")?;

@@ -1,4 +1,4 @@
-//! From manifests of Chaos Mesh.
+//! The reader of manifests of Chaos Mesh.
 
 use std::time::Duration;
 
@@ -87,9 +87,9 @@ fn rows(kind: &str, line: usize, spec: &Node) -> Result<Vec<(&'static Row, Node)
             HTTP.iter().filter(|part| spec.get(part).is_some()).map(|part| format!("{kind} {part}")).collect()
         }
         "StressChaos" => {
-            let parts = ["cpu", "memory"];
-            let is_there = |part: &&&str| spec.get(&format!("stressors.{part}")).is_some();
-            parts.iter().filter(is_there).map(|part| format!("{kind} {part}")).collect()
+            let parts = ["cpu", "memory"].into_iter();
+            let parts = parts.filter(|part| spec.get(&format!("stressors.{part}")).is_some());
+            parts.map(|part| format!("{kind} {part}")).collect()
         }
         _ => vec![kind.to_owned()],
     };

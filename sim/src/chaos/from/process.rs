@@ -1,8 +1,8 @@
-//! From the commands that experiments run as processes.
+//! The reader of commands that experiments run as processes.
 
 use super::super::node::Node;
 
-/// What a command line does.
+/// The meaning of a command line.
 #[derive(Debug, PartialEq)]
 pub(super) enum Asked {
     /// The verb of the table, on the servers of these names; none for all.

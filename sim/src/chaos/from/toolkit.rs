@@ -1,4 +1,4 @@
-//! From experiments of Chaos Toolkit.
+//! The reader of experiments of Chaos Toolkit.
 //!
 //! The time of an activity is the sum of the pauses and of the activities before it; one in the background takes none of the others' time.
 
@@ -84,11 +84,11 @@ pub(super) fn read(document: &Node, outline: &mut Outline) -> Result<(), Wrong> 
 /// Returns the values of `configuration`, with the defaults of those of the environment.
 fn configuration(document: &Node) -> BTreeMap<String, String> {
     let entries = document.get("configuration").map_or(&[][..], Node::entries);
-    let value = |(key, node): &(String, Node)| {
+    let values = entries.iter().filter_map(|(key, node)| {
         let value = node.as_str().or_else(|| node.str("default"))?;
         Some((key.clone(), value.to_owned()))
-    };
-    entries.iter().filter_map(value).collect()
+    });
+    values.collect()
 }
 
 fn substitute(node: &mut Node, values: &BTreeMap<String, String>) {
@@ -113,7 +113,7 @@ struct Reader<'a> {
     load_at: Duration,
     /// Faults without an end so far, with the names of what ends them.
     open: Vec<(usize, String)>,
-    /// What ends faults, and when.
+    /// The ends of faults, each with its time.
     ends: Vec<(Duration, End)>,
     names: Names,
 }
@@ -292,7 +292,9 @@ impl Reader<'_> {
         let targets = Targets::Servers(vec![self.names.index(&target)]);
         let [delay, lasts, every] =
             ["options.delay", "options.duration", "options.every"].map(|path| time(&arguments, path));
-        let (at, lasts, every) = (start + delay?.unwrap_or_default(), lasts?, every?);
+        let at = start + delay?.unwrap_or_default();
+        let lasts = lasts?;
+        let every = every?;
         let count = arguments.str("options.count").and_then(|count| count.parse().ok());
         if let Some(mut draft) = Draft::read(row, &arguments, at, targets, &KNOWN, &mut self.outline.notes) {
             draft.lasts = lasts;

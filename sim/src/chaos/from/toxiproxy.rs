@@ -1,4 +1,4 @@
-//! From proxies of toxiproxy.
+//! The reader of proxies of toxiproxy.
 
 use std::time::Duration;
 

@@ -47,7 +47,7 @@ pub(super) struct HuntOverview<'a> {
     coverage: &'a CoverageTally,
     /// The run that fails; null if there is none.
     found: Option<FoundOverview<'a>>,
-    /// What a guided search has kept; left out for a search at random.
+    /// The runs that a guided search has kept; left out for a search at random.
     #[serde(skip_serializing_if = "Option::is_none")]
     kept: Option<Kept>,
 }

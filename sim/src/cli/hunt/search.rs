@@ -57,11 +57,11 @@ pub(super) struct Played {
     pub(super) stopped: Vec<u64>,
     /// The states that they reached.
     pub(super) coverage: CoverageTally,
-    /// What a guided search has kept; none of a search at random.
+    /// The runs that a guided search has kept; none of a search at random.
     pub(super) kept: Option<Kept>,
 }
 
-/// What a guided search has kept.
+/// The runs that a guided search has kept.
 #[derive(Clone, Copy, serde::Serialize)]
 pub(super) struct Kept {
     /// Number of runs that were in a situation first.

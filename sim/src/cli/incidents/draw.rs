@@ -39,7 +39,7 @@ const KINDS: [FaultName; 8] = [
 pub(super) fn draw(seed: u64, run: u64, with_faults: u64) -> SetRun {
     let is_calm = run >= with_faults;
     let seconds = if is_calm { CALM_S } else { RUN_S };
-    let mut dice = Dice::of(seed, "incidents.load", &[run]);
+    let mut dice = Dice::new(seed, "incidents.load", &[run]);
     let mut faults = if is_calm { Vec::new() } else { faults(seed, run) };
     faults.sort_by_key(|(fault, _)| fault.start_us);
     let mut scenario = format!("name = \"incident-{run}\"\nduration = \"{seconds}s\"\n");
@@ -49,7 +49,7 @@ pub(super) fn draw(seed: u64, run: u64, with_faults: u64) -> SetRun {
     SetRun {
         run,
         half: if run.is_multiple_of(2) { Half::Tuning } else { Half::Evaluation },
-        seed: Dice::of(seed, "incidents.seed", &[run]).below(1 << 31) as u64,
+        seed: Dice::new(seed, "incidents.seed", &[run]).below(1 << 31) as u64,
         duration_us: seconds * 1_000_000,
         faults: faults.into_iter().map(|(fault, _)| fault).collect(),
         scenario,
@@ -91,9 +91,9 @@ fn service(dice: &mut Dice) -> String {
 
 /// Draws no fault, one, or two, which may overlap; with the table of each.
 fn faults(seed: u64, run: u64) -> Vec<(SetFault, String)> {
-    let mut dice = Dice::of(seed, "incidents.faults", &[run]);
+    let mut dice = Dice::new(seed, "incidents.faults", &[run]);
     let count = dice.any(&[0, 1, 1, 1, 2]);
-    (0..count).map(|number| fault(&mut Dice::of(seed, "incidents.fault", &[run, number]))).collect()
+    (0..count).map(|number| fault(&mut Dice::new(seed, "incidents.fault", &[run, number]))).collect()
 }
 
 fn fault(dice: &mut Dice) -> (SetFault, String) {

@@ -73,7 +73,7 @@ impl Collector {
     /// Closes the folder. Returns all rows in order, and the runs that failed.
     pub(super) fn finish(self) -> Result<(Vec<RunRow>, UnplayedRuns), Failure> {
         self.bar.finish_and_clear();
-        // Before the fatal error is reported: the rows so far are complete and are to be kept.
+        // Before the fatal error is reported: the rows so far are complete and must be kept.
         let rows = self.folder.close().map_err(Failure::run_failed)?;
         let mut unplayed = self.unplayed;
         unplayed.0.sort_by_key(|(task, _)| *task);

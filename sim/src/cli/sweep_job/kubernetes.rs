@@ -40,7 +40,7 @@ pub(super) fn manifest(args: &SweepJobArgs, scenario: &Scenario) -> Result<Strin
         Some(_) => place.clone(),
         None => format!("/volume/{}", place.trim_start_matches('/')),
     };
-    let Storage { credentials, volume, merged } = Storage::of(args, &place)?;
+    let Storage { credentials, volume, merged } = Storage::for_job(args, &place)?;
     let shards = args.shards;
     let calibration = has_calibration.then_some("/scenario/calibration.toml");
     let mut words: Vec<String> =
@@ -117,7 +117,7 @@ struct Storage {
 }
 
 impl Storage {
-    fn of(args: &SweepJobArgs, place: &str) -> Result<Self, Failure> {
+    fn for_job(args: &SweepJobArgs, place: &str) -> Result<Self, Failure> {
         let merge = args.merge(place);
         if args.store()?.is_none() {
             let claim = string(&args.claim);
@@ -143,8 +143,9 @@ impl Storage {
 
 /// Returns a name that Kubernetes allows: lower case letters, digits and `-`, with a letter or digit at both ends.
 fn object_name(scenario: &str) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
-    let name: String = format!("sweep-{scenario}").chars().map(plain).take(NAME_MAX).collect();
+    let name = format!("sweep-{scenario}").to_ascii_lowercase();
+    let name = name.replace(|other: char| !other.is_ascii_alphanumeric(), "-");
+    let name: String = name.chars().take(NAME_MAX).collect();
     name.trim_end_matches('-').to_owned()
 }
 

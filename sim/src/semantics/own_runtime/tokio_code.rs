@@ -21,7 +21,7 @@ use tokio::{
 
 use super::*;
 
-/// What code has noted, and when.
+/// The values that code has noted, with their times.
 type Notes<T> = Arc<Mutex<Vec<(Instant, T)>>>;
 
 /// Runs `code` in a process, for as long as `faults` take, and returns what it has noted.
@@ -171,25 +171,27 @@ async fn draws(world: SharedWorld, notes: Notes<(u64, u64, Vec<bool>)>) {
     notes.lock().unwrap().push((world.now(), drawn));
 }
 
+/// Returns the random numbers that code draws in a run of this seed, with the time.
+fn drawn(seed: u64) -> Vec<(Instant, (u64, u64, Vec<bool>))> {
+    let notes = Notes::default();
+    let noting = Arc::clone(&notes);
+    let process = software(move |world| {
+        let drawing = draws(world, Arc::clone(&noting));
+        async move {
+            drawing.await;
+            pending().await
+        }
+    });
+    simulate_seeded(seed, &process, |hosts| async move { hosts.sleep(ms(1)).await });
+    std::mem::take(&mut *notes.lock().unwrap())
+}
+
 #[test]
 fn randomness_is_that_of_the_seed() {
-    let draw = |seed| {
-        let notes = Arc::default();
-        let noting = Arc::clone(&notes);
-        let process = software(move |world| {
-            let drawing = draws(world, Arc::clone(&noting));
-            async move {
-                drawing.await;
-                pending().await
-            }
-        });
-        simulate_seeded(seed, &process, |hosts| async move { hosts.sleep(ms(1)).await });
-        let drawn: Vec<_> = std::mem::take(&mut *notes.lock().unwrap());
-        drawn
-    };
-    let [one, two] = [1, 2].map(draw);
-    assert_eq!((one.len(), &one), (1, &draw(1)));
-    let ((_, one), (_, two)) = (&one[0], &two[0]);
+    let [one, two] = [1, 2].map(drawn);
+    assert_eq!((one.len(), &one), (1, &drawn(1)));
+    let one = &one[0].1;
+    let two = &two[0].1;
     assert!(one.0 != two.0 && one.1 != two.1 && one.2 != two.2, "{one:?} {two:?}");
 }
 
@@ -212,15 +214,17 @@ fn tasks_that_run_over_and_over_end_the_run() {
     assert!(error.contains("a loop without an end needs a `host.sleep`"), "{error}");
 }
 
+/// Runs code that the simulation refuses, and returns the error of the run.
+fn refused(code: fn() -> BoxFuture<'static, ()>) -> String {
+    let process = software(move |_| async move {
+        code().await;
+        pending().await
+    });
+    simulate_replicas(1, 1, &process, |hosts| async move { hosts.sleep(ms(5)).await }).unwrap_err().to_string()
+}
+
 #[test]
 fn threads_and_sockets_end_the_run_with_the_remedy() {
-    let refused = |code: fn() -> BoxFuture<'static, ()>| {
-        let process = software(move |_| async move {
-            code().await;
-            pending().await
-        });
-        simulate_replicas(1, 1, &process, |hosts| async move { hosts.sleep(ms(5)).await }).unwrap_err().to_string()
-    };
     let codes: [fn() -> BoxFuture<'static, ()>; 3] = [
         || Box::pin(async { drop(tokio::task::spawn_blocking(|| ()).await) }),
         || Box::pin(async { drop(tokio::fs::metadata("/").await) }),
@@ -228,7 +232,7 @@ fn threads_and_sockets_end_the_run_with_the_remedy() {
     ];
     for code in codes {
         let error = refused(code);
-        assert!(error.contains("a thread was to be started") && error.contains("use `host.compute`"), "{error}");
+        assert!(error.contains("the code starts a thread") && error.contains("use `host.compute`"), "{error}");
     }
     let error = refused(|| Box::pin(async { drop(tokio::net::TcpListener::bind("127.0.0.1:0").await) }));
     assert!(error.contains("a socket of the operating system") && error.contains("`host.compute`"), "{error}");

@@ -29,7 +29,7 @@ use crate::{
     world::{BoxStream, SharedWorld},
 };
 
-/// What happens to a stream of reports. The stream stays open after the last step.
+/// A step of a stream of reports. The stream stays open after the last step.
 #[derive(Debug, Clone, Copy)]
 enum Step {
     /// Time passes, in milliseconds.
@@ -50,7 +50,8 @@ fn serve(service: &Service, index: usize, scripts: Vec<Vec<Step>>) -> Opened {
     let opened = Opened::default();
     let host = service.network.host(&server_name(index));
     let scripts = Arc::new(Mutex::new(scripts));
-    let (world, log) = (host.clone(), opened.clone());
+    let world = host.clone();
+    let log = opened.clone();
     host.spawn(Box::pin(async move {
         let mut listener = world.listen().await.expect("the host can listen");
         while let Ok(stream) = listener.accept().await {
@@ -73,7 +74,8 @@ async fn answer_all(world: SharedWorld, stream: BoxStream, scripts: Arc<Mutex<Ve
             let mut scripts = lock(&scripts);
             if scripts.len() > 1 { scripts.remove(0) } else { scripts[0].clone() }
         };
-        let (clock, opened) = (world.clone(), opened.clone());
+        let clock = world.clone();
+        let opened = opened.clone();
         world.spawn(Box::pin(async move {
             let message = request.into_body().data().await.expect("there is a message").expect("it arrives");
             let asked = HealthCheckRequest::decode(&message[5..]).expect("it is a request");
@@ -134,7 +136,9 @@ fn play(service: &Service, settings: Settings, calls: &[u64]) -> Vec<(u64, Outco
     let calls: Vec<_> = (0..)
         .zip(calls)
         .map(|(id, millis)| {
-            let (client, world, begin) = (client.clone(), service.world.clone(), at(*millis));
+            let client = client.clone();
+            let world = service.world.clone();
+            let begin = at(*millis);
             async move {
                 world.sleep_until(begin).await;
                 let Response { outcome, .. } =

@@ -14,7 +14,7 @@ pub(in super::super) struct Pnm<'a> {
     /// The largest sample, at least 1.
     most: u32,
     encoding: Encoding,
-    /// What follows the header.
+    /// The bytes after the header.
     rest: &'a [u8],
 }
 
@@ -32,7 +32,8 @@ enum Encoding {
 impl<'a> Pnm<'a> {
     /// Reads the header. An error says what is wrong with it.
     pub(super) fn new(file: &'a [u8]) -> Result<Self, String> {
-        let (kind, mut rest) = (file.get(1).copied(), file.get(2..).unwrap_or_default());
+        let kind = file.get(1).copied();
+        let mut rest = file.get(2..).unwrap_or_default();
         let (channels, encoding) = match kind {
             Some(b'1') => (1, Encoding::TextBits),
             Some(b'2') => (1, Encoding::Text),
@@ -90,7 +91,8 @@ impl<'a> Pnm<'a> {
 
     /// Decodes the samples.
     pub(super) fn samples(mut self) -> Result<Samples, String> {
-        let (width, rows) = (self.width as usize, self.height as usize);
+        let width = self.width as usize;
+        let rows = self.height as usize;
         let count = width * rows * self.channels;
         let bytes = match self.encoding {
             Encoding::TextBits => {

@@ -29,7 +29,8 @@ fn same(file: &[u8]) {
     let theirs = image::load_from_memory(file).expect("decoded").into_luma8();
     let decoder = Decoder::new(file).expect("a header");
     assert_eq!(decoder.size(), theirs.dimensions());
-    let (ours, theirs) = (decoder.luma().expect("decoded"), theirs.into_raw());
+    let ours = decoder.luma().expect("decoded");
+    let theirs = theirs.into_raw();
     let other = ours.iter().zip(&theirs).position(|(our, their)| our != their);
     assert!(ours.len() == theirs.len() && other.is_none(), "{}: pixel {other:?} is another", file.len());
 }

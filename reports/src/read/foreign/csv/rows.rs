@@ -12,7 +12,7 @@ use memchr::{memchr, memchr_iter, memchr2, memchr3, memrchr2};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Signs {
     pub(super) delimiter: u8,
-    /// Whether quotation marks surround cells that have other signs in them.
+    /// True if quotation marks surround cells that have other signs in them.
     pub(super) is_quoted: bool,
 }
 
@@ -146,7 +146,7 @@ pub(super) struct Ends {
     signs: Signs,
     /// The position up to which the text was searched.
     at: usize,
-    /// Whether a quotation mark before `at` is not closed.
+    /// True if a quotation mark before `at` is not closed.
     is_open: bool,
     /// The position behind the last row that has a line break.
     pub(super) last: Option<usize>,

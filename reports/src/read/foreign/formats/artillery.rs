@@ -25,6 +25,14 @@ struct Aggregate {
     summaries: BTreeMap<String, BTreeMap<String, Option<f64>>>,
 }
 
+impl Aggregate {
+    /// Returns the counters whose names begin with `prefix`, by the rest of their names.
+    fn counters_below(&self, prefix: &str) -> BTreeMap<String, u64> {
+        let counters = self.counters.iter();
+        counters.filter_map(|(name, count)| Some((name.strip_prefix(prefix)?.to_owned(), *count as u64))).collect()
+    }
+}
+
 /// The names of percentiles in a summary, and their shares.
 const PERCENTILES: [(&str, f64); 8] = [
     ("min", 0.0),
@@ -52,12 +60,8 @@ fn read(text: &str) -> Result<Distribution, String> {
     if let Some(ms) = value("max") {
         distribution.add(1.0, ms / 1e3)?;
     }
-    let counted = |prefix: &str| -> BTreeMap<String, u64> {
-        let counters = aggregate.counters.iter();
-        counters.filter_map(|(name, count)| Some((name.strip_prefix(prefix)?.to_owned(), *count as u64))).collect()
-    };
-    let errors = counted("errors.");
-    distribution.statuses = counted("http.codes.");
+    let errors = aggregate.counters_below("errors.");
+    distribution.statuses = aggregate.counters_below("http.codes.");
     let answered =
         distribution.statuses.iter().filter(|(code, _)| code.starts_with(['4', '5'])).map(|(_, count)| count);
     distribution.failed = Some(answered.sum::<u64>() + errors.values().sum::<u64>());

@@ -34,9 +34,8 @@ fn has_header(head: &Head) -> bool {
 
 /// The first line has a time in milliseconds, a number, and in their places whether the sample succeeded.
 fn is_without_header(head: &Head) -> bool {
-    let number = |index: usize| head.header.get(index).and_then(|cell| cell.parse::<u64>().ok());
-    number(0).is_some_and(|ms| (100_000_000_000..100_000_000_000_000).contains(&ms))
-        && number(1).is_some()
+    head.whole_number(0).is_some_and(|ms| (100_000_000_000..100_000_000_000_000).contains(&ms))
+        && head.whole_number(1).is_some()
         && head.header.get(7).is_some_and(|cell| matches!(cell.as_str(), "true" | "false"))
 }
 

@@ -41,8 +41,7 @@ fn is_it(head: &Head) -> bool {
     if !(9..=COLUMNS.len()).contains(&head.header.len()) || head.delimiter != b',' {
         return false;
     }
-    let number = |index: usize| head.header[index].parse::<u64>().ok();
-    number(0).is_some_and(|ns| ns >= 100_000_000_000_000_000)
-        && number(1).is_some_and(|code| code < 1000)
-        && [2, 3, 4, 8].into_iter().all(|index| number(index).is_some())
+    head.whole_number(0).is_some_and(|ns| ns >= 100_000_000_000_000_000)
+        && head.whole_number(1).is_some_and(|code| code < 1000)
+        && [2, 3, 4, 8].into_iter().all(|index| head.whole_number(index).is_some())
 }
