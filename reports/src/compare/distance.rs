@@ -142,20 +142,23 @@ mod tests {
 
     use super::*;
 
-    fn sample(values: &[f64]) -> Sample {
+    fn sample_of(values: &[f64]) -> Sample {
         Sample::new(values.iter().copied())
     }
 
     #[test]
     fn distances_of_samples_are_those_of_the_textbook() {
         // Everything is moved by 1.
-        assert_eq!(wasserstein_1(&sample(&[0.0, 1.0, 2.0]), &sample(&[1.0, 2.0, 3.0])), Some(1.0));
+        assert_eq!(wasserstein_1(&sample_of(&[0.0, 1.0, 2.0]), &sample_of(&[1.0, 2.0, 3.0])), Some(1.0));
         // A quarter of the mass is moved by 4.
-        assert_eq!(wasserstein_1(&sample(&[0.0; 4]), &sample(&[0.0, 0.0, 0.0, 4.0])), Some(1.0));
-        assert_eq!(kolmogorov_smirnov(&sample(&[0.0; 4]), &sample(&[0.0, 0.0, 0.0, 4.0])), Some(0.25));
-        assert_eq!(kolmogorov_smirnov(&sample(&[1.0, 2.0]), &sample(&[3.0, 4.0])), Some(1.0));
+        assert_eq!(wasserstein_1(&sample_of(&[0.0; 4]), &sample_of(&[0.0, 0.0, 0.0, 4.0])), Some(1.0));
+        assert_eq!(kolmogorov_smirnov(&sample_of(&[0.0; 4]), &sample_of(&[0.0, 0.0, 0.0, 4.0])), Some(0.25));
+        assert_eq!(kolmogorov_smirnov(&sample_of(&[1.0, 2.0]), &sample_of(&[3.0, 4.0])), Some(1.0));
         assert_eq!(
-            (wasserstein_1(&sample(&[]), &sample(&[1.0])), kolmogorov_smirnov(&sample(&[1.0]), &sample(&[]))),
+            (
+                wasserstein_1(&sample_of(&[]), &sample_of(&[1.0])),
+                kolmogorov_smirnov(&sample_of(&[1.0]), &sample_of(&[]))
+            ),
             (None, None)
         );
     }
@@ -202,14 +205,14 @@ mod tests {
     proptest! {
         #[test]
         fn a_sample_is_no_distance_from_itself(a in sample()) {
-            prop_assert_eq!(wasserstein_1(&sample(&a), &sample(&a)), Some(0.0));
-            prop_assert_eq!(kolmogorov_smirnov(&sample(&a), &sample(&a)), Some(0.0));
+            prop_assert_eq!(wasserstein_1(&sample_of(&a), &sample_of(&a)), Some(0.0));
+            prop_assert_eq!(kolmogorov_smirnov(&sample_of(&a), &sample_of(&a)), Some(0.0));
         }
 
         #[test]
         fn distances_are_symmetric_and_obey_the_triangle(a in sample(), b in sample(), c in sample()) {
             for distance in [wasserstein_1, kolmogorov_smirnov] {
-                let between = |x: &[f64], y: &[f64]| distance(&sample(x), &sample(y)).unwrap();
+                let between = |x: &[f64], y: &[f64]| distance(&sample_of(x), &sample_of(y)).unwrap();
                 prop_assert!((between(&a, &b) - between(&b, &a)).abs() < 1e-9);
                 prop_assert!(between(&a, &c) <= between(&a, &b) + between(&b, &c) + 1e-9);
             }
@@ -218,14 +221,14 @@ mod tests {
         #[test]
         fn moving_a_sample_moves_it_that_far(a in sample(), by in 0.0_f64..50.0) {
             let moved: Vec<f64> = a.iter().map(|value| value + by).collect();
-            prop_assert!((wasserstein_1(&sample(&a), &sample(&moved)).unwrap() - by).abs() < 1e-9);
+            prop_assert!((wasserstein_1(&sample_of(&a), &sample_of(&moved)).unwrap() - by).abs() < 1e-9);
         }
 
         #[test]
         fn wasserstein_of_equal_sizes_is_the_mean_difference_in_order(a in sample(), seed in sample()) {
             let b: Vec<f64> = { let mut b: Vec<f64> = a.iter().zip(seed.iter().cycle()).map(|(a, s)| a + s).collect(); b.sort_by(f64::total_cmp); b };
             let mean = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).sum::<f64>() / a.len() as f64;
-            prop_assert!((wasserstein_1(&sample(&a), &sample(&b)).unwrap() - mean).abs() < 1e-6);
+            prop_assert!((wasserstein_1(&sample_of(&a), &sample_of(&b)).unwrap() - mean).abs() < 1e-6);
         }
 
         #[test]

@@ -118,7 +118,7 @@ impl<'a> Log<'a> {
     }
 
     /// Returns the place of the column of a field among those that are watched.
-    pub(super) fn place_of(&self, columns: &Columns, field: &str) -> Option<usize> {
+    pub(super) fn place_of(&self, columns: &Columns, field: &'static str) -> Option<usize> {
         columns.get(field).and_then(|column| self.place(&column.name))
     }
 

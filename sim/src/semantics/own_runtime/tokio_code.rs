@@ -155,8 +155,11 @@ fn tokios_timeouts_channels_and_branches_are_right() {
     assert_eq!(noted, expected.map(|(time, what)| (at(ms(time)), what)));
 }
 
+/// A number from rand, a hash with the key of hash maps, and the branches of `select!`.
+type Drawn = (u64, u64, Vec<bool>);
+
 /// Notes what rand, the keys of hash maps and the branches of `select!` depend on.
-async fn draws(world: SharedWorld, notes: Notes<(u64, u64, Vec<bool>)>) {
+async fn draws(world: SharedWorld, notes: Notes<Drawn>) {
     let mut branches = JoinSet::new();
     for _ in 0..16 {
         branches.spawn(async {
@@ -172,7 +175,7 @@ async fn draws(world: SharedWorld, notes: Notes<(u64, u64, Vec<bool>)>) {
 }
 
 /// Returns the random numbers that code draws in a run of this seed, with the time.
-fn drawn(seed: u64) -> Vec<(Instant, (u64, u64, Vec<bool>))> {
+fn drawn(seed: u64) -> Vec<(Instant, Drawn)> {
     let notes = Notes::default();
     let noting = Arc::clone(&notes);
     let process = software(move |world| {
