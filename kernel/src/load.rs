@@ -12,7 +12,7 @@ mod users;
 #[cfg(feature = "service")]
 pub use generator::{Called, LoadError, LoadGenerator, LoadRequest, Requests};
 pub use request_kind::RequestKind;
-pub(crate) use request_kind::{Mix, check as check_kinds};
+pub(crate) use request_kind::{KindName, Mix, check as check_kinds};
 pub use schedule::Schedule;
 pub use trace::Trace;
 pub(crate) use trace::apply as apply_trace;

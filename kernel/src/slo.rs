@@ -7,6 +7,7 @@
 //! | [`prometheus`] | the rules as a file for Prometheus, and tests of it for `promtool` |
 //! | `scraped` | what Prometheus has of a run: counters as they are scraped, and their rates |
 //! | `firing` | the state of an alert over the evaluations of its rule |
+//! | `history` | the burn rates of a rule over a run |
 //! | [`report`] | the alerts of a run: when they fired, after which fault, how late, and which were false |
 //! | [`tally`] | the same over many runs |
 //!
@@ -15,6 +16,7 @@
 
 mod burn;
 mod firing;
+mod history;
 pub mod prometheus;
 pub mod report;
 mod scraped;
@@ -22,6 +24,7 @@ pub mod settings;
 pub mod tally;
 
 pub use burn::{AlertRule, Severity};
+pub use history::BurnRates;
 pub use report::AlertReport;
 pub use settings::{Slo, SloKind};
 pub use tally::AlertTally;

@@ -7,11 +7,13 @@
 //! | `node` | documents, from YAML and JSON and to them |
 //! | `notes` | mistakes, and what cannot be said |
 //! | `draft` | what a document asks for, as a scenario |
+//! | `labels` | which servers the pods with certain labels are |
 //! | `from` | one reader for each tool |
 //! | `to` | one writer for each tool |
 
 mod draft;
 mod from;
+mod labels;
 mod node;
 mod notes;
 mod table;
@@ -24,14 +26,20 @@ use std::time::Duration;
 
 use kernel::scenario::Scenario;
 
+pub(crate) use labels::Selection;
 pub(crate) use notes::{Note, Wrong};
 pub(crate) use table::{Tool, markdown};
 
 /// Returns the scenario of a document as TOML, with the faults in addition to those of `base`, and what cannot be said.
-/// `at` is when a fault begins that has no time of its own.
-pub(crate) fn scenario_of(text: &str, at: Duration, base: Option<&Scenario>) -> Result<(String, Vec<Note>), Wrong> {
+/// `at` is when a fault begins that has no time of its own; `selections` say which servers have which labels.
+pub(crate) fn scenario_of(
+    text: &str,
+    at: Duration,
+    base: Option<&Scenario>,
+    selections: &[Selection],
+) -> Result<(String, Vec<Note>), Wrong> {
     let documents = node::read(text)?;
-    let outline = from::read(&documents, at)?;
+    let outline = from::read(&documents, at, labels::Labels::with(selections))?;
     let is_empty = outline.faults.is_empty();
     let (scenario, notes) = outline.scenario(base);
     if is_empty {

@@ -154,10 +154,11 @@ families! {
 
     /// The run that the other metrics are of; always 1.
     RunInfo = "rehearsal_run_info": Gauge, None, ["scenario", "seed", "world"];
-    /// Intended requests that have ended, by status; DROPPED ones were not sent, and DEGRADED ones had a fallback's answer.
-    Requests = "rehearsal_requests": Counter, None, ["status"];
+    /// Intended requests that have ended, by status and, if there are any, by the kind of the request; DROPPED ones were not sent, and
+    /// DEGRADED ones had a fallback's answer.
+    Requests = "rehearsal_requests": Counter, None, ["status", "kind"];
     /// Time from the moment at which a request was intended to be sent to its end.
-    RequestDuration = "rehearsal_request_duration_seconds": Histogram(LATENCY_BOUNDS_US), Seconds, ["status"];
+    RequestDuration = "rehearsal_request_duration_seconds": Histogram(LATENCY_BOUNDS_US), Seconds, ["status", "kind"];
     /// Intended requests that were not sent, as too many calls were in flight.
     RequestsDropped = "rehearsal_requests_dropped": Counter, None, [];
     /// Calls that have begun and not ended.
@@ -229,6 +230,11 @@ families! {
 }
 
 impl Family {
+    /// Returns whether a series may be without the last label, which is then not written: `kind`, of a load whose requests have no kinds.
+    pub fn may_lack_last_label(self) -> bool {
+        matches!(self, Self::Requests | Self::RequestDuration)
+    }
+
     /// Returns the name of the samples in Prometheus, of histograms without `_bucket`, `_sum` and `_count`.
     pub fn sample_name(self) -> String {
         match self.kind() {

@@ -120,8 +120,14 @@ impl Observer {
         for family in [Family::RequestsDropped, Family::Failovers, Family::WrongResults] {
             series.add(family, &[], 0);
         }
+        let kinds: Vec<Option<Name>> = match &scenario.load.request[..] {
+            [] => vec![None],
+            kinds => kinds.iter().map(|kind| Some(kind.name.as_str().into())).collect(),
+        };
         for status in texts.codes.iter().chain([&texts.dropped, &texts.degraded]) {
-            series.add(Family::Requests, std::slice::from_ref(status), 0);
+            kinds
+                .iter()
+                .for_each(|kind| with_kind(status, kind.as_ref(), |labels| series.add(Family::Requests, labels, 0)));
         }
         for server in servers {
             series.set(Family::AttemptsInFlight, std::slice::from_ref(server), 0);
@@ -201,12 +207,13 @@ impl Observer {
     pub fn take_request(&mut self, row: &RequestRow) {
         let Self { series, calls, texts, method } = self;
         let status = texts.outcome(row.status).clone();
-        series.add(Family::Requests, std::slice::from_ref(&status), 1);
+        with_kind(&status, row.kind.as_ref(), |labels| series.add(Family::Requests, labels, 1));
         let (Some(sent_us), Some(done_us)) = (row.sent_us, row.done_us) else {
             series.add(Family::RequestsDropped, &[], 1);
             return;
         };
-        series.observe(Family::RequestDuration, &[status], done_us.saturating_sub(row.intended_us));
+        let duration_us = done_us.saturating_sub(row.intended_us);
+        with_kind(&status, row.kind.as_ref(), |labels| series.observe(Family::RequestDuration, labels, duration_us));
         // What the caller of the channel sees; a degraded answer is one that it takes for OK.
         let code = match row.status {
             Outcome::Status(code) => code,
@@ -451,6 +458,14 @@ fn detection_method(cause: &str) -> &'static str {
         "failure_percentage"
     } else {
         "consecutive_errors"
+    }
+}
+
+/// Calls `change` with the labels of a status and, if there is one, of a kind of requests.
+fn with_kind(status: &Name, kind: Option<&Name>, change: impl FnOnce(&[Name])) {
+    match kind {
+        None => change(std::slice::from_ref(status)),
+        Some(kind) => change(&[status.clone(), kind.clone()]),
     }
 }
 

@@ -162,6 +162,22 @@ mod tests {
     }
 
     #[test]
+    fn a_series_has_the_kind_of_its_requests_if_they_have_one() {
+        let mut series = Series::default();
+        series.add(Family::Requests, &["OK".into()], 1);
+        series.add(Family::Requests, &["OK".into(), "small".into()], 2);
+        series.observe(Family::RequestDuration, &["OK".into(), "small".into()], 900);
+        let text = TextFormat::Prometheus.encode(&series);
+        for line in [
+            "rehearsal_requests_total{status=\"OK\"} 1\n",
+            "rehearsal_requests_total{status=\"OK\",kind=\"small\"} 2\n",
+            "rehearsal_request_duration_seconds_count{status=\"OK\",kind=\"small\"} 1\n",
+        ] {
+            assert!(text.contains(line), "{line}{text}");
+        }
+    }
+
+    #[test]
     fn a_histogram_has_its_buckets_its_sum_and_its_count() {
         let mut series = Series::default();
         for value in [900, 2_500_000] {

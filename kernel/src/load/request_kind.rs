@@ -145,7 +145,7 @@ impl Mix {
 }
 
 /// The name of a kind, which is a column in files.
-struct KindName;
+pub(crate) struct KindName;
 
 impl Codec for KindName {
     type Target = String;

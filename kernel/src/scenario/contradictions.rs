@@ -1,6 +1,6 @@
 //! Policies of `[client]` that exclude each other, or need one another. Each problem marks one side and names both.
 
-use super::{Balancing, Client, FaultName, Retry, SERVICES_MAX, STORE, Scenario, Workload};
+use super::{Balancing, Client, FaultName, Retry, SERVICES_MAX, STORE, Scenario, Slo, Workload};
 use crate::{
     policy::FallbackKind,
     settings::{
@@ -10,6 +10,7 @@ use crate::{
         table::TableReader,
         value::{Item, is_string, one_or_more},
     },
+    slo::settings::SLOS_MAX,
     store,
 };
 
@@ -111,6 +112,23 @@ pub(super) fn refuse_without_tls(
     let span = faults.iter().find_map(of_item).or_else(|| file.table("nemesis").span("kinds"));
     let message = format!("`{kind}` needs [tls]: connections that are not encrypted have no certificates");
     Err(Problem::new(span, message).help("add the table [tls], or leave the fault out"))
+}
+
+/// Refuses objectives of kinds of requests that the load has not.
+pub(super) fn refuse_without_kind(scenario: &Scenario, file: &TableReader<'_, '_>) -> Result<(), Problem> {
+    let kinds: Vec<&str> = scenario.load.request.iter().map(|kind| kind.name.as_str()).collect();
+    let unknown = |slo: &&Slo| slo.request.as_deref().is_some_and(|request| !kinds.contains(&request));
+    let Some((index, slo)) = scenario.slos.iter().enumerate().find(|(_, slo)| unknown(slo)) else { return Ok(()) };
+    let items = file.list("slo", SLOS_MAX)?;
+    let span = items.get(index).and_then(|item| item.span("request"));
+    let message =
+        format!("no [[load.request]] is called `{}`, whose requests would count", slo.request.as_deref().unwrap_or(""));
+    let help = if kinds.is_empty() {
+        "leave `request` out: the load has no kinds of requests, and all count".to_owned()
+    } else {
+        format!("the kinds are {}; without `request` all count", kinds.join(", "))
+    };
+    Err(Problem::new(span, message).help(help))
 }
 
 /// Refuses faults on the links of a service to one that it does not call.
@@ -236,6 +254,22 @@ mod tests {
         for right in ["[client.adaptive_timeout]\n", "[client.hedging]\n[client.adaptive_hedging]\n"] {
             assert_eq!(message(right), "");
         }
+    }
+
+    #[test]
+    fn an_objective_of_a_kind_of_requests_needs_the_kind() {
+        let slo = "[[slo]]\nname = \"a\"\nobjective = 0.9\nrequest = \"thumb\"\n";
+        let none = message(slo);
+        assert!(none.contains("x.toml:7:11") && none.contains("leave `request` out"), "{none}");
+        let kinds = "[load]\nrate = 1\n[[load.request]]\nname = \"thumbnail\"\n[[load.request]]\nname = \"full\"\n";
+        let parse = |slo: &str| {
+            let text = format!("name = \"x\"\nduration = \"9s\"\n{kinds}{slo}");
+            Scenario::parse("x.toml", &text, &[]).map_err(|error| error.to_string())
+        };
+        let other = parse(slo).unwrap_err();
+        assert!(other.contains("is called `thumb`") && other.contains("the kinds are thumbnail, full"), "{other}");
+        let known = parse(&slo.replace("thumb", "thumbnail")).unwrap();
+        assert_eq!(known.slos[0].request.as_deref(), Some("thumbnail"));
     }
 
     #[test]

@@ -316,6 +316,7 @@ fn scenario(file: &TableReader<'_, '_>, base: &Path, purpose: Purpose) -> Result
     problems.keep(contradictions::refuse_without_edge(&scenario, &list));
     problems.keep(contradictions::refuse_without_parts(&scenario, file));
     problems.keep(contradictions::refuse_without_store(&scenario, file, &list));
+    problems.keep(contradictions::refuse_without_kind(&scenario, file));
     if problems.is_empty() { Ok(scenario) } else { Err(problems) }
 }
 

@@ -20,9 +20,13 @@ pub(super) fn spells(scraped: &Scraped, slo: &Slo, rule: &AlertRule) -> Vec<Spel
     let threshold = rule.burn_rate * slo.error_budget();
     let [long, short] = [rule.long, rule.short].map(ms);
     let exceeds = |window, at| scraped.error_ratio(window, at).is_some_and(|ratio| ratio > threshold);
+    of_conditions(instants(scraped, slo).map(|at| (at, exceeds(short, at) && exceeds(long, at))), ms(slo.hold))
+}
+
+/// Returns the times of the evaluations of a run, in milliseconds since it began.
+pub(super) fn instants(scraped: &Scraped, slo: &Slo) -> impl Iterator<Item = u64> + use<> {
     let step = ms(slo.evaluation_interval).max(1);
-    let instants = (0..=scraped.end_ms() / step).map(|index| index * step);
-    of_conditions(instants.map(|at| (at, exceeds(short, at) && exceeds(long, at))), ms(slo.hold))
+    (0..=scraped.end_ms() / step).map(move |index| index * step)
 }
 
 /// Returns the times during which an alert fires whose condition is known at each evaluation. A condition that ends before it has held for

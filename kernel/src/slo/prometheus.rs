@@ -33,18 +33,22 @@ pub(super) fn time(duration: Duration) -> String {
 pub fn error_ratio(slo: &Slo, window: Duration) -> String {
     let window = time(window);
     let ok = format!("status=\"{}\"", Outcome::OK.name());
+    let kind = slo.request.as_ref().map(|request| format!("kind=\"{request}\""));
+    let of_kind = |labels: String| kind.iter().fold(labels, |labels, kind| format!("{labels},{kind}"));
     match (slo.kind, slo.threshold) {
         (SloKind::Latency, Some(threshold)) => {
             let name = Family::RequestDuration.name();
             let bound = bound_text(Unit::Seconds, u64::try_from(threshold.as_micros()).unwrap_or(u64::MAX));
+            let ok = of_kind(ok);
             format!(
                 "1 - sum(rate({name}_bucket{{{ok},le=\"{bound}\"}}[{window}])) / sum(rate({name}_count{{{ok}}}[{window}]))"
             )
         }
         _ => {
             let name = Family::Requests.sample_name();
-            let bad = ok.replace('=', "!=");
-            format!("sum(rate({name}{{{bad}}}[{window}])) / sum(rate({name}[{window}]))")
+            let bad = of_kind(ok.replace('=', "!="));
+            let all = kind.as_ref().map(|kind| format!("{{{kind}}}")).unwrap_or_default();
+            format!("sum(rate({name}{{{bad}}}[{window}])) / sum(rate({name}{all}[{window}]))")
         }
     }
 }
@@ -132,9 +136,10 @@ impl Slo {
     /// Returns the objective in words: `99.5 % of requests are OK`.
     pub fn description(&self) -> String {
         let share = percent(self.objective);
+        let kind = self.request.as_ref().map(|request| format!(" of the kind {request}")).unwrap_or_default();
         match self.threshold {
-            None => format!("{share} % of requests are OK"),
-            Some(threshold) => format!("{share} % of OK requests take up to {}", duration::text(threshold)),
+            None => format!("{share} % of requests{kind} are OK"),
+            Some(threshold) => format!("{share} % of OK requests{kind} take up to {}", duration::text(threshold)),
         }
     }
 }
@@ -165,6 +170,25 @@ mod tests {
         );
         assert!(condition(&slo, &slo.rules()[0]).contains("> 14.4 * 0.0001 and"));
         assert_eq!(slo.description(), "99.99 % of OK requests take up to 1s");
+    }
+
+    #[test]
+    fn an_objective_of_a_kind_of_requests_reads_the_series_of_that_kind_alone() {
+        let slo = Slo { request: Some("thumbnail".to_owned()), ..Slo::example() };
+        let minute = Duration::from_secs(60);
+        assert_eq!(
+            error_ratio(&slo, minute),
+            "sum(rate(rehearsal_requests_total{status!=\"OK\",kind=\"thumbnail\"}[1m])) / \
+             sum(rate(rehearsal_requests_total{kind=\"thumbnail\"}[1m]))"
+        );
+        assert_eq!(slo.description(), "99.5 % of requests of the kind thumbnail are OK");
+        let slo = Slo { kind: SloKind::Latency, threshold: Some(Duration::from_millis(250)), ..slo };
+        assert_eq!(
+            error_ratio(&slo, minute),
+            "1 - sum(rate(rehearsal_request_duration_seconds_bucket{status=\"OK\",kind=\"thumbnail\",le=\"0.25\"}[1m])) / \
+             sum(rate(rehearsal_request_duration_seconds_count{status=\"OK\",kind=\"thumbnail\"}[1m]))"
+        );
+        assert_eq!(slo.description(), "99.5 % of OK requests of the kind thumbnail take up to 250ms");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     burn::{AlertRule, Severity},
     firing::{Spell, spells},
+    history::BurnRates,
     scraped::Scraped,
     settings::Slo,
 };
@@ -136,14 +137,32 @@ pub enum FaultOutcome {
 impl AlertReport {
     /// Evaluates the rules of `slos` over a run, whose `summary` has its faults. It reads the requests once.
     pub fn of_run(slos: &[Slo], rows: &dyn Rows, summary: &Summary) -> Self {
-        let mut scraped: Vec<Scraped> = slos.iter().map(Scraped::new).collect();
-        rows.each_request(&mut |row| scraped.iter_mut().zip(slos).for_each(|(scraped, slo)| scraped.add(slo, row)));
+        Self::of_scraped(slos, &scraped(slos, rows, summary), summary)
+    }
+
+    /// Evaluates the rules as [`of_run`](Self::of_run) does, and returns the burn rates of each rule of each objective, too.
+    pub fn with_burn_rates(slos: &[Slo], rows: &dyn Rows, summary: &Summary) -> (Self, Vec<Vec<BurnRates>>) {
+        let scraped = scraped(slos, rows, summary);
+        let rates = slos.iter().zip(&scraped).map(|(slo, scraped)| {
+            let rules = slo.rules();
+            rules.iter().map(|rule| BurnRates::new(scraped, slo, rule)).collect()
+        });
+        (Self::of_scraped(slos, &scraped, summary), rates.collect())
+    }
+
+    fn of_scraped(slos: &[Slo], scraped: &[Scraped], summary: &Summary) -> Self {
         let faults: Vec<FaultTimes> = summary.faults.iter().map(|fault| FaultTimes::new(fault, summary)).collect();
-        let scraped = scraped.into_iter().map(|scraped| scraped.finish(summary.end_us.max(summary.duration_us)));
-        let alerts = slos.iter().zip(scraped).map(|(slo, scraped)| SloAlerts::new(slo, &scraped, &faults));
+        let alerts = slos.iter().zip(scraped).map(|(slo, scraped)| SloAlerts::new(slo, scraped, &faults));
         let slos = alerts.collect();
         Self { end_us: summary.end_us, faults, slos }
     }
+}
+
+/// Returns the counters of each objective over a run.
+fn scraped(slos: &[Slo], rows: &dyn Rows, summary: &Summary) -> Vec<Scraped> {
+    let mut scraped: Vec<Scraped> = slos.iter().map(Scraped::new).collect();
+    rows.each_request(&mut |row| scraped.iter_mut().zip(slos).for_each(|(scraped, slo)| scraped.add(slo, row)));
+    scraped.into_iter().map(|scraped| scraped.finish(summary.end_us.max(summary.duration_us))).collect()
 }
 
 impl FaultTimes {
@@ -300,17 +319,57 @@ window = "12h"
 
     /// Returns the alerts of a run with 10 requests a second, of which those in these times, in seconds, have this status and latency.
     fn alerts(bad: &[(std::ops::Range<u64>, &str, u64)]) -> AlertReport {
-        let scenario = Scenario::parse("outage.toml", SCENARIO, &[]).unwrap();
         let requests = (0..2_000).map(|id| {
             let found = bad.iter().find(|(times, ..)| times.contains(&(id / 10)));
             found.map_or_else(|| request(id, "OK", 1_000), |(_, status, latency)| request(id, status, *latency))
         });
+        of_requests(SCENARIO, requests.collect()).0
+    }
+
+    fn of_requests(scenario: &str, requests: Vec<RequestRow>) -> (AlertReport, Vec<Vec<BurnRates>>) {
+        let scenario = Scenario::parse("outage.toml", scenario, &[]).unwrap();
         let events = vec![event(100_000_000, Event::FaultStart), event(110_000_000, Event::FaultEnd)];
-        let records = Records { requests: requests.collect(), events, ..Records::default() };
+        let records = Records { requests, events, ..Records::default() };
         let label = RunLabel { scenario: "outage", seed: 1, world: "sim", profile: None };
         let rows = RunRows::new(2, scenario.duration, &records);
         let summary = Summary::compute(label, &rows, &scenario.script());
-        AlertReport::of_run(&scenario.slos, &records, &summary)
+        let (report, rates) = AlertReport::with_burn_rates(&scenario.slos, &records, &summary);
+        assert_eq!(AlertReport::of_run(&scenario.slos, &records, &summary), report);
+        (report, rates)
+    }
+
+    #[test]
+    fn an_objective_of_a_kind_counts_the_requests_of_that_kind_alone_and_its_rates_cross_the_threshold_where_it_fires()
+    {
+        let kinds = "[[load.request]]\nname = \"small\"\n[[load.request]]\nname = \"large\"\n";
+        let head = SCENARIO
+            .split("[[slo]]")
+            .next()
+            .unwrap()
+            .replace("load = { rate = 10 }", &format!("[load]\nrate = 10\n{kinds}"));
+        let slo = |name: &str| {
+            format!("[[slo]]\nname = \"{name}\"\nobjective = 0.995\nwindow = \"12h\"\nrequest = \"{name}\"\n")
+        };
+        let requests = (0..2_000).map(|id| {
+            let is_small = id % 2 == 0;
+            let status = if is_small && (1_000..1_100).contains(&id) { "UNAVAILABLE" } else { "OK" };
+            RequestRow { kind: Some(if is_small { "small" } else { "large" }.into()), ..request(id, status, 1_000) }
+        });
+        let (report, rates) = of_requests(&(head + &slo("small") + &slo("large")), requests.collect());
+        let [small, large] = &report.slos[..] else { panic!() };
+        assert_eq!(((small.good, small.bad), (large.good, large.bad)), ((950, 50), (1_000, 0)));
+        assert_eq!(small.description, "99.5 % of requests of the kind small are OK");
+        // Half as many requests, all of which fail: the same shares as if there were no kinds.
+        let [firing] = small.rules[0].firings[..] else { panic!("{:?}", small.rules[0].firings) };
+        assert_eq!((firing.fired_us, firing.resolved_us, firing.fault), (105_000_000, Some(115_000_000), Some(0)));
+        assert!(large.rules.iter().all(|rule| rule.firings.is_empty()));
+        let above = |points: &[(u64, f64)]| -> Vec<u64> {
+            points.iter().filter(|(_, rate)| *rate > 14.4).map(|(at_us, _)| at_us / 1_000_000).collect()
+        };
+        let fast = &rates[0][0];
+        assert_eq!((above(&fast.long).first(), above(&fast.short).last()), (Some(&105), Some(&114)));
+        assert_eq!((rates.len(), rates[0].len(), fast.long.len()), (2, 3, 201));
+        assert!(rates[1].iter().all(|rule| rule.long.iter().all(|(_, rate)| rate.is_nan() || *rate == 0.0)));
     }
 
     #[test]

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use super::burn::{AlertRule, SHORTEST};
 use crate::{
     export::family::LATENCY_BOUNDS_US,
-    record::RequestRow,
+    load::KindName,
+    record::{Name, RequestRow},
     settings::{
         duration, limits,
         name::{admits, rule, schema},
@@ -45,6 +46,8 @@ pub struct Slo {
     pub kind: SloKind,
     /// The latency up to which a request is good, one of the bounds of the exported histograms; `None` for availability.
     pub threshold: Option<Duration>,
+    /// The kind of requests that count, by its name in `[[load.request]]`; `None` for all.
+    pub request: Option<String>,
     /// The window over which the objective holds, and with which those of its rules are scaled.
     pub window: Duration,
     /// How long the condition of a rule holds before its alert fires; 0 for at once.
@@ -77,6 +80,8 @@ keys! {
     const KIND = kind: SloKind = SloKind::Availability, (), NOT_DRAWN;
     /// The latency from the intended start up to which a request is good: a bound of the exported histograms. Only of `latency`, which needs it.
     const THRESHOLD = threshold: Option<Threshold> = None, (), NOT_DRAWN;
+    /// The kind of requests that count, by its name in `[[load.request]]`; without it all do.
+    const REQUEST = request: Option<KindName> = None, (), NOT_DRAWN;
     /// The window over which the objective holds, such as `"30d"`. The windows of its rules are parts of it: of 30 days 1 h and 5 min, 6 h and
     /// 30 min, 3 days and 6 h. A run of minutes needs a shorter one: of 12 h they are 1 min and 5 s, 6 min and 30 s, 72 min and 6 min.
     const WINDOW_KEY = window: Window = Duration::from_secs(30 * DAY.as_secs()), (), NOT_DRAWN;
@@ -92,7 +97,17 @@ impl Slo {
     /// The declaration of `[[slo]]`.
     pub(crate) const TABLE: &'static TableInfo = &TableInfo {
         doc: "`[[slo]]`: an objective, from which alert rules are generated. It changes nothing in a run.",
-        keys: &[&NAME, &OBJECTIVE, &KIND, &THRESHOLD, &WINDOW_KEY, &FOR, &SCRAPE_INTERVAL, &EVALUATION_INTERVAL],
+        keys: &[
+            &NAME,
+            &OBJECTIVE,
+            &KIND,
+            &THRESHOLD,
+            &REQUEST,
+            &WINDOW_KEY,
+            &FOR,
+            &SCRAPE_INTERVAL,
+            &EVALUATION_INTERVAL,
+        ],
         ..TableInfo::EMPTY
     };
 
@@ -103,11 +118,14 @@ impl Slo {
         let objective = problems.keep(OBJECTIVE.read(item));
         let kind = problems.keep(KIND.read(item));
         let threshold = problems.keep(THRESHOLD.read(item));
+        let request = problems.keep(REQUEST.read(item));
         let window = problems.keep(WINDOW_KEY.read(item));
         let hold = problems.keep(FOR.read(item));
         let scrape_interval = problems.keep(SCRAPE_INTERVAL.read(item));
         let evaluation_interval = problems.keep(EVALUATION_INTERVAL.read(item));
-        let (Some(name), Some(objective), Some(kind), Some(threshold)) = (name, objective, kind, threshold) else {
+        let (Some(name), Some(objective), Some(kind), Some(threshold), Some(request)) =
+            (name, objective, kind, threshold, request)
+        else {
             return Err(problems);
         };
         let (Some(window), Some(hold), Some(scrape_interval), Some(evaluation_interval)) =
@@ -115,7 +133,8 @@ impl Slo {
         else {
             return Err(problems);
         };
-        let slo = Self { name, objective, kind, threshold, window, hold, scrape_interval, evaluation_interval };
+        let slo =
+            Self { name, objective, kind, threshold, request, window, hold, scrape_interval, evaluation_interval };
         problems.keep(slo.has_its_threshold(item));
         problems.keep(slo.has_scrapes(item));
         problems.keep(slo.has_few_instants(item, run));
@@ -184,6 +203,7 @@ impl Slo {
         OBJECTIVE.write(toml, &self.objective);
         KIND.write(toml, &self.kind);
         THRESHOLD.write(toml, &self.threshold);
+        REQUEST.write(toml, &self.request);
         WINDOW_KEY.write(toml, &self.window);
         FOR.write(toml, &self.hold);
         SCRAPE_INTERVAL.write(toml, &self.scrape_interval);
@@ -208,6 +228,9 @@ impl Slo {
 
     /// Returns whether a request is good; `None` if it does not count.
     pub fn is_good(&self, row: &RequestRow) -> Option<bool> {
+        if self.request.as_deref().is_some_and(|request| row.kind.as_ref().map(Name::as_str) != Some(request)) {
+            return None;
+        }
         match self.threshold {
             None => Some(row.status.is_success()),
             Some(threshold) => {
@@ -240,6 +263,7 @@ impl Slo {
             objective: 0.995,
             kind: SloKind::Availability,
             threshold: None,
+            request: None,
             window: DAY / 2,
             hold: Duration::ZERO,
             scrape_interval: Duration::from_secs(1),

@@ -586,6 +586,7 @@ fn slo() -> impl Strategy<Value = Slo> {
             objective,
             kind: if bound.is_some() { SloKind::Latency } else { SloKind::Availability },
             threshold: bound.map(|bound| Duration::from_micros(LATENCY_BOUNDS_US[bound])),
+            request: None,
             window: 4 * 8_640 * scrape_interval + more,
             hold,
             scrape_interval,
@@ -637,7 +638,10 @@ fn scenario() -> impl Strategy<Value = Scenario> {
         })
         .prop_flat_map(|(head, faults)| (Just(head), vec(expectation(faults.len()), 0..4), Just(faults)))
         .prop_map(|((name, question, duration, parts), expectations, faults)| {
-            let (servers, (workload, request), load, (network, tls), (client, run, nemesis, slos)) = parts;
+            let (servers, (workload, request), load, (network, tls), (client, run, nemesis, mut slos)) = parts;
+            // All objectives but the first are of a kind of requests, as far as there are any.
+            let kinds = request.iter().map(|kind| kind.name.clone());
+            slos.iter_mut().skip(1).zip(kinds).for_each(|(slo, kind)| slo.request = Some(kind));
             let load = Load { request, ..load };
             let scripted = faults.iter().map(|fault: &Fault| FaultName::from(&fault.kind));
             let drawn = nemesis.iter().flat_map(|nemesis: &FaultGenerator| nemesis.kinds.iter().copied());
@@ -862,6 +866,9 @@ fn every_key_is_read_back_with_its_default_its_example_and_its_samples() {
             }
             if path == "client.fallback.kind" {
                 overrides.push(format!("{of_edge}client.cache=on"));
+            }
+            if path == "slo.0.request" {
+                overrides.push(format!("load.request.0.name={value}"));
             }
             // A key of a kind of requests is of one workload, whose name is in its documentation.
             if path.starts_with("load.request") {

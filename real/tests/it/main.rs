@@ -18,6 +18,7 @@ mod manual;
 mod messages;
 mod metrics;
 mod mishap;
+mod otlp;
 mod parity;
 mod settings;
 mod store;

@@ -5,6 +5,7 @@ use std::{fmt::Write as _, time::Duration};
 use kernel::scenario::{Scenario, ScenarioError, duration, server_name};
 
 use super::{
+    labels::{Labels, Selected},
     node::Node,
     notes::{Note, Notes},
     table::Row,
@@ -30,6 +31,16 @@ pub(super) enum Targets {
 }
 
 impl Targets {
+    /// Returns those of the servers that a selector selects.
+    pub(super) fn within(self, selected: Selected) -> Self {
+        match selected {
+            Selected::All => self,
+            Selected::Servers(servers) => Self::Servers(
+                self.among(servers.len()).into_iter().filter_map(|index| servers.get(index).copied()).collect(),
+            ),
+        }
+    }
+
     fn among(&self, replicas: usize) -> Vec<usize> {
         let count = match self {
             Self::Servers(servers) => return servers.clone(),
@@ -170,9 +181,23 @@ pub(super) struct Outline {
     /// Bounds on metrics: line, and the keys of an expectation but for its phase, as TOML.
     pub(super) expectations: Vec<(usize, String)>,
     pub(super) notes: Notes,
+    /// Which servers have which labels.
+    pub(super) labels: Labels,
 }
 
 impl Outline {
+    /// Returns the servers that a field selects by labels, if it has any; all of them if that is not known, which is noted.
+    pub(super) fn selected(&mut self, found: Option<Result<Selected, String>>, line: usize, field: &str) -> Selected {
+        match found {
+            None => Selected::All,
+            Some(Ok(selected)) => selected,
+            Some(Err(why)) => {
+                self.notes.add(line, field, format!("{why}; here it selects all servers"));
+                Selected::All
+            }
+        }
+    }
+
     /// Returns the scenario as TOML, and the notes. The faults are added to those of `base`, if there is one.
     pub(super) fn scenario(mut self, base: Option<&Scenario>) -> (String, Vec<Note>) {
         self.join_targets();

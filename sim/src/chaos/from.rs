@@ -12,14 +12,15 @@ use kernel::{scenario::duration, settings::nearest::nearest};
 
 use super::{
     draft::Outline,
+    labels::Labels,
     node::{Data, Node},
     notes::Wrong,
     table::{TABLE, Tool},
 };
 
 /// Returns what the documents ask for; `at` is when a fault begins that has no time of its own.
-pub(super) fn read(documents: &[Node], at: Duration) -> Result<Outline, Wrong> {
-    let mut outline = Outline::default();
+pub(super) fn read(documents: &[Node], at: Duration, labels: Labels) -> Result<Outline, Wrong> {
+    let mut outline = Outline { labels, ..Outline::default() };
     let mut tools = Vec::new();
     for document in documents.iter().filter(|document| document.as_str().is_some() || !is_empty(document)) {
         let tool = tool_of(document)?;
@@ -95,7 +96,7 @@ fn time(node: &Node, path: &str) -> Result<Option<Duration>, Wrong> {
 }
 
 /// Returns the number behind the last `-` or `_` of a name such as `sobel-0`.
-fn trailing_number(name: &str) -> Option<usize> {
+pub(super) fn trailing_number(name: &str) -> Option<usize> {
     let digits = name.rsplit(['-', '_']).next()?;
     let digits = digits.trim_start_matches(|letter: char| !letter.is_ascii_digit());
     digits.parse().ok().filter(|number| *number < 1_000)

@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, time::Duration};
 use clap::ValueEnum;
 use kernel::scenario::{Fault, Scenario};
 
-use super::{Tool, document_of, scenario_of};
+use super::{
+    Selection, Tool, document_of,
+    node::{Data, Node},
+    scenario_of,
+};
 
 const AT: Duration = Duration::from_secs(10);
 
@@ -74,7 +78,7 @@ fn what_both_can_say_is_the_same_there_and_back() {
             let is_exact = |index: usize| !is_noted(index) && is_single(index);
             let exact: Vec<_> = all.into_iter().filter(|(index, _)| is_exact(*index)).map(|(_, fault)| fault).collect();
             said += exact.len();
-            let back = match scenario_of(&document, AT, None) {
+            let back = match scenario_of(&document, AT, None, &[]) {
                 Ok((text, _)) => Scenario::parse("back.toml", &text, &[]).unwrap(),
                 Err(_) if exact.is_empty() => continue,
                 Err(wrong) => panic!("seed {seed}: {wrong:?}\n{document}"),
@@ -90,6 +94,61 @@ fn what_both_can_say_is_the_same_there_and_back() {
         }
         assert!(said * 10 > drawn, "{tool:?}: {said} of {drawn} faults");
     }
+}
+
+/// Replaces the pods that a manifest of Chaos Mesh names by what `selector` makes of their numbers.
+fn with_selectors(document: &str, selector: &dyn Fn(&[usize]) -> Node) -> String {
+    let mut workflow = super::node::read(document).unwrap().remove(0);
+    let Some(Data::Map(spec)) = workflow.get("spec").map(|spec| spec.data.clone()) else { panic!("{document}") };
+    let mut spec = Node::map(spec.iter().map(|(key, node)| (key.as_str(), node.clone())));
+    let mut templates = spec.get("templates").unwrap().items().to_vec();
+    for template in &mut templates {
+        for key in ["podChaos", "networkChaos", "httpChaos", "stressChaos"] {
+            let Some(pods) = template.get(&format!("{key}.selector.pods.rehearsal")) else { continue };
+            let number = |pod: &Node| super::from::trailing_number(pod.as_str().unwrap()).unwrap();
+            let numbers: Vec<usize> = pods.items().iter().map(number).collect();
+            template.set(&format!("{key}.selector"), selector(&numbers));
+        }
+    }
+    spec.set("templates", Node::list(templates));
+    workflow.set("spec", spec);
+    workflow.to_yaml()
+}
+
+#[test]
+fn pods_that_labels_select_are_those_that_names_do() {
+    let text = "name = \"drawn\"\nduration = \"60s\"\nservers.replicas = 4\nload.rate = 5\nnemesis = { variants = true, faults_max = 8 }\n";
+    let base = Scenario::parse("drawn.toml", text, &[]).unwrap();
+    let set = |numbers: &[usize]| numbers.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let by_index = |numbers: &[usize]| {
+        let expression = Node::map([
+            ("key", Node::text("apps.kubernetes.io/pod-index")),
+            ("operator", Node::text("In")),
+            ("values", Node::list(set(numbers).into_iter().map(Node::text))),
+        ]);
+        Node::map([("expressionSelectors", Node::list([expression]))])
+    };
+    let by_label =
+        |numbers: &[usize]| Node::map([("labelSelectors", Node::map([("set", Node::text(set(numbers).join("-")))]))]);
+    // Each set of the four servers has a label of its own.
+    let sets = (1..16_usize).map(|bits| (0..4).filter(|server| bits >> server & 1 == 1).collect::<Vec<usize>>());
+    let selections: Vec<Selection> = sets
+        .map(|servers| {
+            let names = set(&servers).iter().map(|number| format!("server-{number}")).collect::<Vec<_>>().join(",");
+            format!("set={}:{names}", set(&servers).join("-")).parse().unwrap()
+        })
+        .collect();
+    let mut compared = 0;
+    for seed in 0..100 {
+        let (document, _) = document_of(&base.explicit(seed), Tool::ChaosMesh);
+        let Ok(named) = scenario_of(&document, AT, None, &[]) else { continue };
+        let by_index = with_selectors(&document, &by_index);
+        let by_label = with_selectors(&document, &by_label);
+        assert_eq!(scenario_of(&by_index, AT, None, &[]).unwrap().0, named.0, "{by_index}");
+        assert_eq!(scenario_of(&by_label, AT, None, &selections).unwrap().0, named.0, "{by_label}");
+        compared += 1;
+    }
+    assert!(compared > 80, "{compared}");
 }
 
 /// The fields of a manifest that Chaos Mesh documents for each kind of chaos, beside those of the selection.

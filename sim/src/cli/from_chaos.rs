@@ -13,7 +13,7 @@ use kernel::{
     visible::Visible,
 };
 
-use crate::chaos::{Note, Tool, document_of, markdown, scenario_of};
+use crate::chaos::{Note, Selection, Tool, document_of, markdown, scenario_of};
 
 /// The largest file that is read, in bytes.
 const BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -37,12 +37,16 @@ pub(crate) struct FromChaosArgs {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
     at: Duration,
 
+    /// The servers whose pods have these labels, as a selector of the file names them: app=web,tier=front:server-1,server-2; may be repeated.
+    #[arg(long, value_name = "LABELS:SERVERS")]
+    select: Vec<Selection>,
+
     /// Fails if something in the file cannot be said in a scenario.
     #[arg(long)]
     strict: bool,
 
     /// Prints the table of what is known, as Markdown, and reads no file.
-    #[arg(long, conflicts_with_all = ["file", "base", "output", "strict"])]
+    #[arg(long, conflicts_with_all = ["file", "base", "output", "select", "strict"])]
     table: bool,
 }
 
@@ -82,8 +86,8 @@ pub(crate) fn from(args: &FromChaosArgs) -> Result<Exit, Failure> {
     let shown = file.visible().to_string();
     let text = text_of(file)?;
     let base = args.base.as_deref().map(|base| Scenario::load(base, &[])).transpose().map_err(Failure::wrong_input)?;
-    let (scenario, notes) =
-        scenario_of(&text, args.at, base.as_ref()).map_err(|wrong| Failure::wrong_input(wrong.in_file(&shown)))?;
+    let (scenario, notes) = scenario_of(&text, args.at, base.as_ref(), &args.select)
+        .map_err(|wrong| Failure::wrong_input(wrong.in_file(&shown)))?;
     deliver(args.output.as_deref(), &scenario)?;
     Ok(end(&shown, &notes, args.strict))
 }

@@ -7,8 +7,14 @@ use tempfile::TempDir;
 use crate::command::{Ended, sim};
 
 /// The documents in `scenarios/chaos`.
-const SAMPLES: [&str; 5] =
-    ["network-delay.yaml", "mesh-workflow.yaml", "litmus-engines.yaml", "toxiproxy.json", "toolkit.yaml"];
+const SAMPLES: [&str; 6] = [
+    "network-delay.yaml",
+    "mesh-workflow.yaml",
+    "other-labels.yaml",
+    "litmus-engines.yaml",
+    "toxiproxy.json",
+    "toolkit.yaml",
+];
 
 fn folder() -> TempDir {
     let folder = TempDir::new().unwrap();
@@ -122,4 +128,36 @@ fn each_tool_has_its_document_which_is_read_back() {
         let strict = Ended::after(sim(folder.path()).args(["to-chaos", "two.toml", "--for", tool, "--strict"]));
         assert_eq!(strict.code, Some(if tool == "chaostoolkit" { 0 } else { 1 }), "{strict:?}");
     }
+}
+
+/// A manifest of Chaos Mesh that selects by a label of somebody else, and an engine of Litmus that does.
+const LABELLED: &str = "apiVersion: chaos-mesh.org/v1alpha1\nkind: NetworkChaos\nmetadata: { name: labelled }\nspec:\n  action: loss\n  \
+    mode: fixed-percent\n  value: '50'\n  selector: { namespaces: [shop], labelSelectors: { app: web, tier: front } }\n  loss: { loss: '20' }\n  \
+    duration: 5s\n---\napiVersion: litmuschaos.io/v1alpha1\nkind: ChaosEngine\nspec:\n  appinfo: { applabel: 'app=web' }\n  experiments:\n    \
+    - { name: pod-network-latency, spec: { components: { env: [{ name: PODS_AFFECTED_PERC, value: '100' }] } } }\n";
+
+#[test]
+fn a_selector_of_labels_is_resolved_by_what_the_command_line_says_of_them() {
+    let folder = folder();
+    fs::write(folder.path().join("labelled.yaml"), LABELLED).unwrap();
+    let targets = |ended: &Ended| -> Vec<String> {
+        ended.stdout.lines().filter_map(|line| line.strip_prefix("target = ")).map(str::to_owned).collect()
+    };
+    let selections = ["--select", "app=web,tier=front:server-3,server-1", "--select", "app=web:server-4"];
+    let ended = from_chaos(&folder, &[&["labelled.yaml", "--strict"], &selections[..]].concat());
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
+    assert!(ended.stdout.contains("servers.replicas = 5\n"), "{ended:?}");
+    // Half of the two at the front, and all three of the others.
+    assert_eq!(targets(&ended), ["\"server-1\"", "[\"server-1\", \"server-3\", \"server-4\"]"]);
+
+    let ended = from_chaos(&folder, &["labelled.yaml", "--strict"]);
+    assert_eq!((ended.code, targets(&ended).len()), (Some(1), 2), "{ended:?}");
+    let remedy = "it is not known which servers have `app=web`; say it by --select 'app=web:server-0,server-1'; here it selects all servers";
+    for place in ["labelled.yaml:8: selector", "labelled.yaml:15: applabel"] {
+        assert!(ended.stderr.contains(&format!("note: {place}: {remedy}\n")), "{ended:?}");
+    }
+
+    let ended = from_chaos(&folder, &["labelled.yaml", "--select", "app=web"]);
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.stderr.contains("write LABEL=VALUE:SERVERS, such as app=web:server-1,server-2"), "{ended:?}");
 }

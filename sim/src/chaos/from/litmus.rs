@@ -13,6 +13,9 @@ use super::{
     trailing_number, unknown_verb,
 };
 
+/// The variable of the labels that the pods have, as `applabel` of an engine.
+const APP_LABEL: &str = "APP_LABEL";
+
 /// Variables that are read elsewhere, or that say nothing here.
 const KNOWN: [&str; 27] = [
     "TOTAL_CHAOS_DURATION",
@@ -37,7 +40,7 @@ const KNOWN: [&str; 27] = [
     "TARGET_SERVICE_PORT",
     "PROXY_PORT",
     "APP_NAMESPACE",
-    "APP_LABEL",
+    APP_LABEL,
     "APP_KIND",
     "NODE_LABEL",
     "SIGNAL",
@@ -64,10 +67,11 @@ pub(super) fn read(document: &Node, at: Duration, outline: &mut Outline) -> Resu
         "ChaosExperiment" => {
             let name = document.str("metadata.name").unwrap_or_default();
             let env = document.get("spec.definition.env");
-            experiment(name, document.line_of("metadata.name"), env, at, Duration::ZERO, outline).map(drop)
+            experiment(name, document.line_of("metadata.name"), (env, None), at, Duration::ZERO, outline).map(drop)
         }
         "ChaosEngine" => {
             let mut start = Duration::ZERO;
+            let labels = document.get("spec.appinfo.applabel");
             // They run one after the other.
             for item in document.get("spec.experiments").map_or(&[][..], Node::items) {
                 let name = item.str("name").unwrap_or_default();
@@ -79,7 +83,7 @@ pub(super) fn read(document: &Node, at: Duration, outline: &mut Outline) -> Resu
                     );
                 }
                 let env = item.get("spec.components.env");
-                start = experiment(name, item.line_of("name"), env, at, start, outline)?;
+                start = experiment(name, item.line_of("name"), (env, labels), at, start, outline)?;
             }
             Ok(())
         }
@@ -88,11 +92,11 @@ pub(super) fn read(document: &Node, at: Duration, outline: &mut Outline) -> Resu
     }
 }
 
-/// Adds the fault of an experiment that begins at `start`, and returns its end.
+/// Adds the fault of an experiment that begins at `start`, and returns its end. `labels` are those of the pods of its engine.
 fn experiment(
     name: &str,
     line: usize,
-    env: Option<&Node>,
+    (env, labels): (Option<&Node>, Option<&Node>),
     at: Duration,
     start: Duration,
     outline: &mut Outline,
@@ -101,6 +105,7 @@ fn experiment(
     for (_, variable, value) in DEFAULTS.iter().filter(|(experiment, ..)| *experiment == name) {
         verb.set(variable, Node { line, ..Node::text(*value) });
     }
+    labels.into_iter().for_each(|labels| verb.set(APP_LABEL, labels.clone()));
     for item in env.map_or(&[][..], Node::items) {
         let (Some(key), Some(value)) = (item.str("name"), item.get("value")) else { continue };
         if value.as_str().is_some_and(|value| !value.is_empty()) && !key.contains('.') {
@@ -124,7 +129,8 @@ fn experiment(
     let total = span("TOTAL_CHAOS_DURATION")?.unwrap_or(Duration::from_secs(60));
     let ramp = span("RAMP_TIME")?;
     let begins = start + ramp.unwrap_or(if start.is_zero() { at } else { Duration::ZERO });
-    let draft = Draft::read(row, &verb, begins, targets(&verb), &KNOWN, &mut outline.notes);
+    let targets = targets(&verb, outline);
+    let draft = Draft::read(row, &verb, begins, targets, &KNOWN, &mut outline.notes);
     if let Some(mut draft) = draft {
         if draft.keys.iter().any(|(key, _)| *key == "restart_after") {
             let interval = span("CHAOS_INTERVAL")?.unwrap_or(total);
@@ -139,13 +145,16 @@ fn experiment(
     Ok(begins + total + ramp.unwrap_or_default())
 }
 
-fn targets(verb: &Node) -> Targets {
+/// Returns the servers that `TARGET_PODS` names, or the share of those with the labels of the engine.
+fn targets(verb: &Node, outline: &mut Outline) -> Targets {
     let names = verb.str("TARGET_PODS").unwrap_or_default();
     let named: Vec<usize> = names.split(',').filter_map(|name| trailing_number(name.trim())).collect();
     let percent = verb.str("PODS_AFFECTED_PERC").and_then(|percent| percent.trim_end_matches('%').parse::<f64>().ok());
-    match percent.filter(|percent| *percent > 0.0) {
-        _ if !named.is_empty() => Targets::Servers(named),
-        Some(percent) => Targets::Percent(percent.min(100.0)),
-        None => Targets::Count(1),
+    if !named.is_empty() {
+        return Targets::Servers(named);
     }
+    let found = verb.get(APP_LABEL).and_then(|labels| outline.labels.of_labels(labels));
+    let selected = outline.selected(found, verb.line_of(APP_LABEL), "applabel");
+    let share = percent.filter(|percent| *percent > 0.0);
+    share.map_or(Targets::Count(1), |percent| Targets::Percent(percent.min(100.0))).within(selected)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{
     super::{
         draft::{Draft, Outline, Targets},
+        labels::Selected,
         node::Node,
         notes::Wrong,
         table::{Row, Tool, row},
@@ -146,18 +147,17 @@ fn targets(spec: &Node, outline: &mut Outline) -> Result<Targets, Wrong> {
     let pods: Vec<&Node> =
         spec.get("selector.pods").iter().flat_map(|pods| pods.entries()).flat_map(|(_, pods)| pods.items()).collect();
     let named: Vec<usize> = pods.iter().filter_map(|pod| pod.as_str().and_then(trailing_number)).collect();
+    let is_named = !named.is_empty() && named.len() == pods.len();
+    let selected = if is_named { Selected::Servers(named) } else { by_labels(spec, outline) };
     let value = spec.str("value").unwrap_or("1");
     let number = || value.trim_end_matches('%').parse::<f64>().ok().filter(|number| (1.0..=1e3).contains(number));
     let wrong = || Wrong::at(spec.line_of("value"), format!("`{value}` is not a number of pods")).help("such as \"1\"");
     let mode = spec.str("mode").unwrap_or("one");
-    if !named.is_empty() && named.len() == pods.len() && mode == "all" {
-        return Ok(Targets::Servers(named));
-    }
-    match mode {
-        "one" => Ok(named.first().map_or(Targets::Count(1), |first| Targets::Servers(vec![*first]))),
-        "all" => Ok(Targets::All),
-        "fixed" => Ok(Targets::Count(number().ok_or_else(wrong)? as usize)),
-        "fixed-percent" => Ok(Targets::Percent(number().ok_or_else(wrong)?)),
+    let of_all = match mode {
+        "one" => Targets::Count(1),
+        "all" => Targets::All,
+        "fixed" => Targets::Count(number().ok_or_else(wrong)? as usize),
+        "fixed-percent" => Targets::Percent(number().ok_or_else(wrong)?),
         "random-max-percent" => {
             let line = spec.line_of("mode");
             outline.notes.add(
@@ -165,11 +165,20 @@ fn targets(spec: &Node, outline: &mut Outline) -> Result<Targets, Wrong> {
                 "mode",
                 "a random number of pods cannot be said; it is the most that `value` allows",
             );
-            Ok(Targets::Percent(number().ok_or_else(wrong)?))
+            Targets::Percent(number().ok_or_else(wrong)?)
         }
-        other => Err(Wrong::at(spec.line_of("mode"), format!("there is no mode `{other}`"))
-            .help("the modes are `one`, `all`, `fixed`, `fixed-percent` and `random-max-percent`")),
-    }
+        other => {
+            return Err(Wrong::at(spec.line_of("mode"), format!("there is no mode `{other}`"))
+                .help("the modes are `one`, `all`, `fixed`, `fixed-percent` and `random-max-percent`"));
+        }
+    };
+    Ok(of_all.within(selected))
+}
+
+/// Returns the servers that `selector` selects by labels; all of them without any, or if it is not known which these are.
+fn by_labels(spec: &Node, outline: &mut Outline) -> Selected {
+    let found = spec.get("selector").and_then(|selector| outline.labels.of_selector(selector));
+    outline.selected(found, spec.line_of("selector"), "selector")
 }
 
 /// Returns the key of a `Schedule` or a template under which the spec of a kind is: `podChaos` of `PodChaos`.

@@ -9,6 +9,7 @@ use kernel::scenario::{Metric, Unit as MetricUnit, duration};
 use super::{
     super::{
         draft::{Draft, Outline, Targets},
+        labels::Selected,
         node::{Data, Node},
         notes::Wrong,
         table::{Tool, row},
@@ -397,13 +398,22 @@ impl Reader<'_> {
                 .unwrap_or(1.0)
         };
         let of_all = name.contains(".scale_") || name.contains(".networking.") || arguments.str("all") == Some("true");
-        match arguments.str("mode").unwrap_or("one") {
+        let targets = match arguments.str("mode").unwrap_or("one") {
             _ if of_all => Targets::All,
             "all" => Targets::All,
             "percentage" | "fixed-percent" | "random-max-percent" => Targets::Percent(count()),
             "one" => Targets::Count(1),
             _ => Targets::Count(count() as usize),
-        }
+        };
+        targets.within(self.by_labels(arguments))
+    }
+
+    /// Returns the servers that arguments select by labels; all of them without any, or if it is not known which these are.
+    fn by_labels(&mut self, arguments: &Node) -> Selected {
+        let key = ["label_selector", "label_selectors"].into_iter().find(|key| arguments.get(key).is_some());
+        let Some(key) = key else { return Selected::All };
+        let found = arguments.get(key).and_then(|labels| self.outline.labels.of_labels(labels));
+        self.outline.selected(found, arguments.line_of(key), key)
     }
 
     fn replicas(&mut self, text: &str) {
