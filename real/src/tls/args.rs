@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
@@ -19,6 +18,7 @@ use rustls::pki_types::{
 };
 
 use super::{sources, validity::validity};
+use crate::location::Location;
 
 /// Options for the TLS of a server that is started by hand.
 #[derive(Debug, Clone, Args)]
@@ -77,7 +77,7 @@ pub(crate) struct TlsClientArgs {
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
 
-    /// The name that servers' certificates are to have [default: the IP address of the server].
+    /// The name that servers' certificates are to have [default: the host of HOST:PORT as it is written, or the IP address of the server].
     #[arg(long, value_name = "NAME", requires = "tls_ca")]
     tls_name: Option<String>,
 }
@@ -86,12 +86,14 @@ impl TlsClientArgs {
     /// The TLS of the client, which connects to `servers`; `None` without authorities.
     ///
     /// Fails if a file cannot be read, or has what cannot be used.
-    pub(crate) fn tls(&self, servers: &[(String, SocketAddr)]) -> Result<Option<Tls>, Failure> {
+    pub(crate) fn tls(&self, servers: &[(String, Location)]) -> Result<Option<Tls>, Failure> {
         let Some(ca) = self.tls_ca.as_deref() else { return Ok(None) };
         let authorities = authorities(ca)?;
         let identity = identity(self.tls_cert.as_deref(), self.tls_key.as_deref())?;
-        let expected = |address: &SocketAddr| self.tls_name.clone().unwrap_or_else(|| address.ip().to_string());
-        let names: BTreeMap<_, _> = servers.iter().map(|(name, address)| (name.clone(), expected(address))).collect();
+        // The address of a name can change.
+        let own = |server: &Location| server.host().map_or_else(|| server.address().ip().to_string(), str::to_owned);
+        let expected = |server: &Location| self.tls_name.clone().unwrap_or_else(|| own(server));
+        let names: BTreeMap<_, _> = servers.iter().map(|(name, server)| (name.clone(), expected(server))).collect();
         let (option, path) = match &self.tls_cert {
             Some(path) => ("--tls-cert", path.as_path()),
             None => ("--tls-ca", ca),
