@@ -2,14 +2,16 @@
 
 use std::{
     collections::BTreeMap,
+    fs,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
 use clap::Args;
 use kernel::{
-    cli::Failure,
+    cli::{Failure, complain},
     input,
-    tls::{Accepting, Connecting, Identity, Tls},
+    tls::{Accepting, Connecting, Identity, Tls, authority::stand_ins, parts::parts},
     visible::Visible,
 };
 use rustls::pki_types::{
@@ -17,7 +19,7 @@ use rustls::pki_types::{
     pem::{Error as PemError, PemObject},
 };
 
-use super::{sources, validity::validity};
+use super::{sources, validity::validity, with_seeds};
 use crate::location::Location;
 
 /// Options for the TLS of a server that is started by hand.
@@ -43,9 +45,15 @@ impl TlsServerArgs {
     pub(crate) fn tls(&self) -> Result<Option<Tls>, Failure> {
         let Some(identity) = identity(self.tls_cert.as_deref(), self.tls_key.as_deref())? else { return Ok(None) };
         let client_authorities = self.tls_ca.as_deref().map(authorities).transpose()?.unwrap_or_default();
-        let identities = [identity.clone(), identity.clone(), identity];
+        let now = UnixTime::now().as_secs();
+        let stand_ins = with_seeds(|seeds| stand_ins(&identity.chain[0], now, seeds)).map_err(Failure::run_failed)?;
+        // A certificate without names fits no server, whatever is wrong with it.
+        let [expired, untrusted] = stand_ins.unwrap_or_else(|| [identity.clone(), identity.clone()]);
+        let identities = [identity, expired, untrusted];
         let tls = Tls::new(&sources(), None, Some(Accepting { identities, client_authorities }));
-        tls.map(Some).map_err(|error| unusable("--tls-cert", self.tls_cert.as_deref(), error))
+        let tls = tls.map_err(|error| unusable("--tls-cert", self.tls_cert.as_deref(), error))?;
+        warn_of_readers(self.tls_key.as_deref());
+        Ok(Some(tls))
     }
 
     /// Whether connections are encrypted.
@@ -99,7 +107,9 @@ impl TlsClientArgs {
             None => ("--tls-ca", ca),
         };
         let tls = Tls::new(&sources(), Some(Connecting { authorities, identity, names }), None);
-        tls.map(Some).map_err(|error| unusable(option, Some(path), error))
+        let tls = tls.map_err(|error| unusable(option, Some(path), error))?;
+        warn_of_readers(self.tls_key.as_deref());
+        Ok(Some(tls))
     }
 }
 
@@ -112,6 +122,15 @@ fn identity(certificate: Option<&Path>, key: Option<&Path>) -> Result<Option<Ide
         .map_err(|error| wrong("--tls-key", key_path, &pem(&error, "a key, -----BEGIN PRIVATE KEY-----")))?;
     check_validity(certificate, &chain)?;
     Ok(Some(Identity { chain, key }))
+}
+
+/// Warns if others can read the file of a key. It is used all the same: in a container it may belong to a group, and no other user is there.
+fn warn_of_readers(key: Option<&Path>) {
+    let is_open = |key: &&Path| fs::metadata(key).is_ok_and(|found| found.is_file() && found.mode() & 0o44 != 0);
+    if let Some(key) = key.filter(is_open) {
+        let key = key.visible();
+        complain(&format!("warning: --tls-key: {key}: other users can read the key; run `chmod 600` on it"));
+    }
 }
 
 /// Reads certificates of authorities.
@@ -139,7 +158,8 @@ fn read(option: &str, path: &Path) -> Result<String, Failure> {
 /// Fails if the first certificate has expired, or is not valid yet.
 fn check_validity(path: &Path, chain: &[CertificateDer<'static>]) -> Result<(), Failure> {
     let now = i64::try_from(UnixTime::now().as_secs()).unwrap_or(i64::MAX);
-    let Some((from, until)) = chain.first().and_then(|certificate| validity(certificate)) else {
+    let parts = chain.first().and_then(|certificate| parts(certificate));
+    let Some([from, until]) = parts.and_then(|parts| validity(&parts)) else {
         return Err(wrong("--tls-cert", path, "it is not a certificate of X.509"));
     };
     let at =
