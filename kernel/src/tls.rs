@@ -5,12 +5,14 @@
 //! and no resumption, so each connection takes a whole handshake.
 //!
 //! * [`authority`] makes the certificates of a run, which `certificate` and `der` write; [`settings`] is the table of the scenario;
+//! * [`parts`](mod@parts) reads certificates;
 //! * `timed` measures handshakes; `stream` is a connection; [`draws`] gives rustls random bytes from named streams.
 
 pub mod authority;
 mod certificate;
 mod der;
 pub mod draws;
+pub mod parts;
 pub mod settings;
 mod stream;
 mod timed;

@@ -19,6 +19,7 @@ use tracing::debug;
 
 use crate::{
     clock::{Clock, machine_ns},
+    location::Location,
     tcp,
     timer::Timer,
     token,
@@ -29,8 +30,8 @@ pub(crate) struct Host {
     clock: Clock,
     timer: Timer,
     runtime: Handle,
-    /// Addresses by server name.
-    addresses: BTreeMap<String, SocketAddr>,
+    /// Where servers are, by name.
+    locations: BTreeMap<String, Location>,
     /// The listening socket, until `listen` takes it.
     backlog: Mutex<Option<Box<dyn Listener>>>,
     measures_computing: bool,
@@ -42,13 +43,19 @@ impl Host {
     pub(crate) fn new(clock: Clock, timer: Timer) -> Self {
         memory::keep();
         let runtime = Handle::current();
-        let addresses = BTreeMap::new();
-        Self { clock, timer, runtime, addresses, backlog: Mutex::new(None), measures_computing: false, tls: None }
+        let locations = BTreeMap::new();
+        Self { clock, timer, runtime, locations, backlog: Mutex::new(None), measures_computing: false, tls: None }
     }
 
     /// The same process, which can connect to the servers at `addresses`.
     pub(crate) fn with_servers(self, addresses: BTreeMap<String, SocketAddr>) -> Self {
-        Self { addresses, ..self }
+        let fixed = |(name, address)| (name, Location::Fixed(address));
+        self.with_locations(addresses.into_iter().map(fixed).collect())
+    }
+
+    /// The same process, which can connect to the servers at `locations`.
+    pub(crate) fn with_locations(self, locations: BTreeMap<String, Location>) -> Self {
+        Self { locations, ..self }
     }
 
     /// The same process, which accepts connections from `backlog`.
@@ -117,12 +124,12 @@ impl World for Host {
 
     fn connect<'a>(&'a self, server: &'a str) -> BoxFuture<'a, io::Result<BoxStream>> {
         Box::pin(async move {
-            let address = self
-                .addresses
+            let location = self
+                .locations
                 .get(server)
-                .copied()
                 .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("there is no server `{server}`")))?;
-            tcp::connect(address).await.inspect_err(|error| debug!(server, %address, %error, "cannot connect"))
+            let connected = location.connect(self).await;
+            connected.inspect_err(|error| debug!(server, ?location, %error, "cannot connect"))
         })
     }
 

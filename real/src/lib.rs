@@ -27,6 +27,7 @@ mod host;
 mod http;
 mod interrupt;
 mod live;
+mod location;
 pub mod manual;
 mod message;
 mod operations;

@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use clap::Args;
 use kernel::{cli::Failure, visible::Visible};
 
+use crate::location::Location;
+
 /// The option that allows other machines.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub(crate) struct RemoteArgs {
@@ -25,11 +27,11 @@ impl RemoteArgs {
         )))
     }
 
-    /// Returns the address of `text`, which is HOST:PORT, if other machines are allowed.
+    /// Returns the location of `text`, which is HOST:PORT, if other machines are allowed.
     ///
     /// # Errors
     /// They are not, or the host has no address.
-    pub(crate) fn resolve(self, text: &str) -> Result<SocketAddr, Failure> {
+    pub(crate) fn locate(self, text: &str) -> Result<Location, Failure> {
         let shown = text.visible();
         if !self.allow_remote {
             return Err(Failure::wrong_input(format!(
@@ -37,7 +39,7 @@ impl RemoteArgs {
                  --allow-remote"
             )));
         }
-        address(text).map_err(|error| Failure::wrong_input(format!("`{shown}` has no address: {error}")))
+        Location::of(text).map_err(|error| Failure::wrong_input(format!("`{shown}` has no address: {error}")))
     }
 
     /// Returns the option for the command line of another process.
@@ -79,8 +81,8 @@ mod tests {
 
     #[test]
     fn a_name_is_resolved_only_if_it_may_be_of_another_machine() {
-        assert!(LOOPBACK_ONLY.resolve("localhost:7").unwrap_err().message.contains("--allow-remote"));
-        assert_eq!(ANY.resolve("localhost:7").unwrap(), (Ipv4Addr::LOCALHOST, 7).into());
-        assert!(ANY.resolve("nothing").unwrap_err().message.contains("write PORT or HOST:PORT"));
+        assert!(LOOPBACK_ONLY.locate("localhost:7").unwrap_err().message.contains("--allow-remote"));
+        assert_eq!(ANY.locate("localhost:7").unwrap().address(), (Ipv4Addr::LOCALHOST, 7).into());
+        assert!(ANY.locate("nothing").unwrap_err().message.contains("write PORT or HOST:PORT"));
     }
 }

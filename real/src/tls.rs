@@ -25,6 +25,18 @@ fn sources() -> Sources {
     Sources { provider: Arc::new(ring::default_provider()), time: Arc::new(DefaultTimeProvider) }
 }
 
+/// Returns what `make` makes with keys of random bytes. Fails if the operating system has no randomness.
+fn with_seeds<T>(make: impl FnOnce(&mut dyn FnMut() -> [u8; 32]) -> T) -> io::Result<T> {
+    let random = ring::default_provider().secure_random;
+    let mut is_random = true;
+    let made = make(&mut || {
+        let mut seed = [0; 32];
+        is_random &= random.fill(&mut seed).is_ok();
+        seed
+    });
+    if is_random { Ok(made) } else { Err(io::Error::other("the operating system gives no random bytes")) }
+}
+
 /// The certificates of one process of a run. The `Debug` output has no key.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ProcessTls {
@@ -105,17 +117,8 @@ impl RunTls {
     }
 
     fn new(mode: TlsMode, scenario: &Scenario) -> io::Result<Self> {
-        let random = ring::default_provider().secure_random;
-        let mut is_random = true;
-        let seeds = || {
-            let mut seed = [0; 32];
-            is_random &= random.fill(&mut seed).is_ok();
-            seed
-        };
-        let run = RunCertificates::new(mode, scenario.server_names(), UnixTime::now().as_secs(), seeds);
-        if !is_random {
-            return Err(io::Error::other("the operating system gives no random bytes"));
-        }
+        let now = UnixTime::now().as_secs();
+        let run = with_seeds(|seeds| RunCertificates::new(mode, scenario.server_names(), now, seeds))?;
         let presented = [Presented::Valid, Presented::Expired, Presented::Untrusted];
         let of_server = |index| {
             let identities = presented.map(|presented| run.of_server(index, presented).clone());

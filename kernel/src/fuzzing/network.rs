@@ -23,6 +23,7 @@ use crate::{
     status::Code,
     sync::lock,
     time::Instant,
+    tls::Tls,
     workload::settings::Backend,
     world::{BoxFuture, BoxStream, Cost, Listener, PeerTerms, SharedWorld, Sleep, Work, World},
 };
@@ -40,8 +41,13 @@ pub(crate) struct Network {
 impl Network {
     /// Returns the host `name`.
     pub(crate) fn host(self: &Arc<Self>, name: &str) -> SharedWorld {
+        self.host_with_tls(name, None)
+    }
+
+    /// Returns the host `name`, whose connections have this TLS.
+    pub(crate) fn host_with_tls(self: &Arc<Self>, name: &str, tls: Option<Tls>) -> SharedWorld {
         let clock = SharedHost(self.clock.clone());
-        Arc::new(NetworkHost { network: self.clone(), clock, name: name.to_owned() })
+        Arc::new(NetworkHost { network: self.clone(), clock, name: name.to_owned(), tls })
     }
 
     /// Demands `terms` of the peers that connect to `name`, once it listens.
@@ -59,6 +65,7 @@ struct NetworkHost {
     network: Arc<Network>,
     clock: SharedHost,
     name: String,
+    tls: Option<Tls>,
 }
 
 impl World for NetworkHost {
@@ -105,6 +112,10 @@ impl World for NetworkHost {
 
     fn ends_requests_with_data(&self) -> bool {
         true
+    }
+
+    fn tls(&self) -> Option<&Tls> {
+        self.tls.as_ref()
     }
 }
 

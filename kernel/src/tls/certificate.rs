@@ -20,7 +20,7 @@ const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
 const COMMON_NAME: &[u8] = &[0x55, 4, 3];
 const SUBJECT_KEY_IDENTIFIER: &[u8] = &[0x55, 0x1d, 14];
 const KEY_USAGE: &[u8] = &[0x55, 0x1d, 15];
-const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 17];
+pub(super) const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 17];
 const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 19];
 const AUTHORITY_KEY_IDENTIFIER: &[u8] = &[0x55, 0x1d, 35];
 const EXTENDED_KEY_USAGE: &[u8] = &[0x55, 0x1d, 37];
@@ -88,30 +88,28 @@ impl Authority {
         Self { name: content.subject.to_owned(), key, certificate }
     }
 
-    /// Makes the certificate of a process, a client or a server, for these names and addresses.
-    pub(super) fn sign(
-        &self,
-        content: &Content<'_>,
-        key: &Key,
-        names: &[&str],
-        addresses: &[IpAddr],
-    ) -> CertificateDer<'static> {
-        let address = |address: &IpAddr| match address {
-            IpAddr::V4(address) => der::element(CONTEXT | 7, &address.octets()),
-            IpAddr::V6(address) => der::element(CONTEXT | 7, &address.octets()),
-        };
-        let names = names.iter().map(|name| der::element(CONTEXT | 2, name.as_bytes()));
-        let names = der::sequence(names.chain(addresses.iter().map(address)));
+    /// Makes the certificate of a process, a client or a server, for these names (`GeneralNames` in DER).
+    pub(super) fn sign(&self, content: &Content<'_>, key: &Key, names: &[u8]) -> CertificateDer<'static> {
         let purposes = der::sequence([SERVER_AUTH, CLIENT_AUTH].map(der::object));
         let issuer = der::sequence([der::element(CONTEXT, &self.key.identifier())]);
         let extensions = [
             extension(AUTHORITY_KEY_IDENTIFIER, false, &issuer),
-            extension(SUBJECT_ALT_NAME, false, &names),
+            extension(SUBJECT_ALT_NAME, false, &Der(names.to_vec())),
             extension(KEY_USAGE, true, &der::bits(7, &[0b1000_0000])),
             extension(EXTENDED_KEY_USAGE, false, &purposes),
         ];
         signed(content, key, (&self.name, &self.key), extensions)
     }
+}
+
+/// Returns these names and addresses as `GeneralNames`.
+pub(super) fn general_names(names: &[&str], addresses: &[IpAddr]) -> Vec<u8> {
+    let address = |address: &IpAddr| match address {
+        IpAddr::V4(address) => der::element(CONTEXT | 7, &address.octets()),
+        IpAddr::V6(address) => der::element(CONTEXT | 7, &address.octets()),
+    };
+    let names = names.iter().map(|name| der::element(CONTEXT | 2, name.as_bytes()));
+    der::sequence(names.chain(addresses.iter().map(address))).0
 }
 
 /// Makes a certificate for `key`, signed by the issuer with this name and key.
@@ -196,7 +194,8 @@ mod tests {
 
             let content = Content { subject: name, serial: serial + 1, valid };
             let (key, v4, v6) = (Key::new([serial as u8; 32]), Ipv4Addr::LOCALHOST, Ipv6Addr::LOCALHOST);
-            let ours = authority.sign(&content, &key, &[name, "localhost"], &[v4.into(), v6.into()]);
+            let names = general_names(&[name, "localhost"], &[v4.into(), v6.into()]);
+            let ours = authority.sign(&content, &key, &names);
             let mut theirs = params(&content);
             let dns = |name: &str| SanType::DnsName(name.try_into().unwrap());
             let addresses = [SanType::IpAddress(v4.into()), SanType::IpAddress(v6.into())];

@@ -40,6 +40,8 @@ pub struct TlsStream<S> {
     arrived: Bytes,
     /// Bytes that rustls has encrypted and that `stream` has yet to take.
     leaving: Bytes,
+    /// Number of bytes that were decrypted and read. A peer that stalls in its handshake has none.
+    read: Arc<AtomicU64>,
     opening: Arc<Opening>,
 }
 
@@ -80,7 +82,8 @@ impl Opening {
 impl<S: Stream> TlsStream<S> {
     pub(super) fn new(stream: S, connection: Connection, draws: Option<RandomStream>, charge: Charge) -> Self {
         let [arrived, leaving] = [Bytes::new(), Bytes::new()];
-        Self { stream, connection, draws, charge, arrived, leaving, opening: Arc::default() }
+        let read = Arc::default();
+        Self { stream, connection, draws, charge, arrived, leaving, read, opening: Arc::default() }
     }
 
     /// Returns what is known of its handshake.
@@ -174,12 +177,12 @@ impl<S: Stream> TlsStream<S> {
         Poll::Ready(())
     }
 
-    /// Completes when there is decrypted data, or when `read` says that the stream has ended.
-    fn poll_plain<T>(
+    /// Completes when there is decrypted data, or when `read` says that the stream has ended. Returns the number of bytes that `read` returns.
+    fn poll_plain(
         &mut self,
         cx: &mut Context<'_>,
-        mut read: impl FnMut(&mut rustls::Reader<'_>) -> io::Result<T>,
-    ) -> Poll<io::Result<T>> {
+        mut read: impl FnMut(&mut rustls::Reader<'_>) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
         loop {
             // What rustls has to say beside data, such as another key.
             if let Poll::Ready(Err(error)) = self.poll_send(cx) {
@@ -187,7 +190,11 @@ impl<S: Stream> TlsStream<S> {
             }
             match self.with(|connection| read(&mut connection.reader())) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                read => return Poll::Ready(read),
+                Ok(bytes) => {
+                    self.read.fetch_add(bytes as u64, Ordering::Relaxed);
+                    return Poll::Ready(Ok(bytes));
+                }
+                Err(error) => return Poll::Ready(Err(error)),
             }
             ready!(self.poll_take(cx))?;
         }
@@ -199,7 +206,7 @@ impl<S: Stream> AsyncRead for TlsStream<S> {
         ready!(self.poll_plain(cx, |reader| {
             let read = reader.read(buf.initialize_unfilled())?;
             buf.advance(read);
-            Ok(())
+            Ok(read)
         }))?;
         Poll::Ready(Ok(()))
     }
@@ -250,13 +257,15 @@ impl<S: Stream> AsyncWrite for TlsStream<S> {
 
 impl<S: Stream> Stream for TlsStream<S> {
     fn poll_read_chunk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
-        let read = ready!(self.poll_plain(cx, |reader| {
-            let mut chunk = vec![0; WRITE_BYTES];
-            let read = reader.read(&mut chunk)?;
-            chunk.truncate(read);
-            Ok(Bytes::from(chunk))
+        let mut chunk = Bytes::new();
+        ready!(self.poll_plain(cx, |reader| {
+            let mut buffer = vec![0; WRITE_BYTES];
+            let read = reader.read(&mut buffer)?;
+            buffer.truncate(read);
+            chunk = buffer.into();
+            Ok(read)
         }))?;
-        Poll::Ready(Ok(read))
+        Poll::Ready(Ok(chunk))
     }
 
     fn poll_write_chunk(&mut self, cx: &mut Context<'_>, chunk: &mut Bytes) -> Poll<io::Result<()>> {
@@ -269,9 +278,9 @@ impl<S: Stream> Stream for TlsStream<S> {
         self.stream.abort();
     }
 
-    /// Returns the count of encrypted bytes.
+    /// Returns the count of decrypted bytes, so that a peer counts as silent until its handshake is complete.
     fn arrivals(&self) -> Option<Arc<AtomicU64>> {
-        self.stream.arrivals()
+        Some(self.read.clone())
     }
 
     fn is_reset(&self) -> bool {

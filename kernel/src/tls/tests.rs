@@ -1,12 +1,21 @@
-use std::future::poll_fn;
+use std::{
+    future::{pending, poll_fn},
+    time::Duration,
+};
 
 use futures_util::future::join;
 use rustls::{crypto::ring, time_provider::TimeProvider};
 
 use super::{authority::RunCertificates, settings::TlsMode, *};
 use crate::{
-    fuzzing::{host::over, network::Network},
-    world::BoxStream,
+    fuzzing::{
+        host::over,
+        network::{Network, answering},
+    },
+    record::{Recorder, Records},
+    server::{Injector, serve},
+    time::Instant,
+    world::{BoxStream, Patience, PeerLimits, PeerTerms, timeout_at},
 };
 
 /// The time of day of all tests.
@@ -155,6 +164,48 @@ fn a_peer_that_does_not_speak_tls_is_said_to_not_speak_it() {
         [served, stream.handshake().await.unwrap_err().to_string()]
     });
     assert_eq!(said, ["the other end does not speak TLS"; 2]);
+}
+
+#[test]
+fn a_peer_that_stalls_in_its_handshake_has_the_time_of_one_that_says_nothing() {
+    const PATIENCE: Patience = Patience {
+        handshake: Duration::from_secs(10),
+        message: Duration::from_secs(60),
+        idle: Duration::from_secs(900),
+    };
+    let network = Arc::new(Network::default());
+    let run = certificates(TlsMode::Server);
+    let limits = PeerLimits { connections: 8, held_bytes: 1 << 20, patience: Some(PATIENCE) };
+    network.demand("server-0", PeerTerms { limits: Some(limits), token: None });
+    let host = network.host_with_tls("server-0", Some(server(&run, false)));
+    let recorder = Recorder::new(host.clone(), "server-0", Arc::<std::sync::Mutex<Records>>::default());
+    let injector = Arc::new(Injector::new(Entropy::new(1)));
+    let serving = host.clone();
+    host.spawn(Box::pin(async move {
+        serve(serving, recorder, "server-0", answering(0), injector, pending::<()>()).await.unwrap();
+    }));
+    let (world, client) = (network.host("client"), client(&run, "server-0"));
+    let (closed, open) = network.run(async move {
+        world.sleep_until(Instant::START + Duration::from_millis(1)).await;
+        // A whole ClientHello, more than what an HTTP/2 connection begins with, and nothing after it.
+        let (config, _) = client.connecting.as_ref().unwrap();
+        let mut connection = ClientConnection::new(config.clone(), "server-0".try_into().unwrap()).unwrap();
+        let mut hello = Vec::new();
+        connection.write_tls(&mut hello).unwrap();
+        let mut stalled = world.connect("server-0").await.unwrap();
+        write(&mut *stalled, &hello).await.unwrap();
+        let stream = world.connect("server-0").await.unwrap();
+        let Ok(Secured::Tls(mut greeted)) = client.connect(&world, "server-0", stream) else { unreachable!() };
+        greeted.handshake().await.unwrap();
+        // What HTTP/2 begins with: the preface and empty SETTINGS.
+        write(&mut *greeted, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+        read(&mut *stalled, usize::MAX).await.unwrap();
+        let closed = world.now();
+        (closed, timeout_at(&*world, closed + PATIENCE.message, read(&mut *greeted, usize::MAX)).await.is_err())
+    });
+    // Ticks of a second, the first beyond its time.
+    assert_eq!(closed, Instant::START + Duration::from_secs(11));
+    assert!(open, "one whose handshake is complete stays");
 }
 
 #[test]

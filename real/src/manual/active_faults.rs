@@ -11,6 +11,7 @@ use kernel::{
     scenario::{ChangeTarget, Network, Scenario},
     server::{Injection, Injector, Tuning},
     sync::lock,
+    tls::Presented,
 };
 
 use crate::export::Exporter;
@@ -28,6 +29,8 @@ pub(super) struct ActiveFaults {
     link: Arc<Link>,
     /// `None` for a proxy.
     injector: Option<Arc<Injector>>,
+    /// The server's connections have TLS.
+    is_encrypted: bool,
     state: Mutex<FaultState>,
     /// `None` in tests.
     log: Option<FaultLog>,
@@ -65,7 +68,12 @@ pub(super) struct ActiveFault {
 impl ActiveFaults {
     /// No faults yet on `link` and in the server of `injector`. What begins and ends is added to `log`.
     pub(super) fn new(link: Arc<Link>, injector: Option<Arc<Injector>>, log: Option<FaultLog>) -> Self {
-        Self { link, injector, state: Mutex::default(), log, exporter: None }
+        Self { link, injector, is_encrypted: false, state: Mutex::default(), log, exporter: None }
+    }
+
+    /// The same faults, of a server whose connections have TLS or not.
+    pub(super) fn encrypted(self, is_encrypted: bool) -> Self {
+        Self { is_encrypted, ..self }
     }
 
     /// The same faults, which `exporter` exports, if there is one.
@@ -108,6 +116,12 @@ impl ActiveFaults {
             self.apply(&state);
         }
         Ok(changes)
+    }
+
+    /// Returns why the server cannot have this fault, if it cannot.
+    pub(super) fn refusal(&self, injection: &Injection) -> Option<&'static str> {
+        let is_wrong = injection.presented != Presented::Valid && !self.is_encrypted;
+        is_wrong.then_some("its connections are not encrypted; start it with --tls-cert and --tls-key")
     }
 
     /// Number of a new connection, which can hold faults.

@@ -244,6 +244,9 @@ impl ControlSocket {
                 if self.faults.count() >= FAULTS_MAX {
                     return ControlResponse::Refused { reason: format!("{FAULTS_MAX} faults are active; heal some") };
                 }
+                if let Some(reason) = self.faults.refusal(&injection) {
+                    return ControlResponse::Refused { reason: reason.to_owned() };
+                }
                 log_line(format!("{server}: {text}"));
                 let id = InjectedFaultId { command, kind: kind.clone(), text };
                 self.faults.add(kind, held.then_some(connection), ActiveFault { effect: *effect, injection, id })
@@ -466,6 +469,8 @@ mod tests {
                 ),
                 r#"{"reset":{"connections":{"open_at_start":false,"share":0}}}"#.to_owned(),
                 with("/inject/injection/slow", (-1).into()),
+                with("/inject/injection/presented", "expired".into()),
+                with("/inject/injection/presented", "stolen".into()),
                 serde_json::json!({ "set": { "settings": vec![("a", "1"); SETTINGS_MAX + 1], "only_check": true } })
                     .to_string(),
                 serde_json::json!({ "set": { "settings": [["a", "1".repeat(TEXT_BYTES_MAX + 1)]], "only_check": true } })

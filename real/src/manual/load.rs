@@ -15,7 +15,7 @@ mod changed;
 mod injected;
 mod watcher;
 
-use std::{collections::BTreeMap, fs::File, net::SocketAddr, path::PathBuf, pin::pin, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fs::File, path::PathBuf, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::future::{Either, join, select};
 use kernel::{
@@ -44,6 +44,7 @@ use crate::{
     facts,
     host::Host,
     interrupt::Interrupt,
+    location::Location,
     recording::{Queue, Recording},
     store::{self, StorePlace},
     timer::Timer,
@@ -180,20 +181,20 @@ async fn offer(
     scenario: &Scenario,
     entropy: Entropy,
     asked: Asked,
-    (servers, tls, store): (&[(String, SocketAddr)], Option<Tls>, Option<StorePlace>),
+    (servers, tls, store): (&[(String, Location)], Option<Tls>, Option<StorePlace>),
     feed: Arc<Feed>,
 ) -> Result<Duration, Failure> {
     let mut interrupt = Interrupt::listen().map_err(Failure::run_failed)?;
     let load = scenario.load.description(scenario.duration);
     let time = duration::text(scenario.duration);
-    let named: Vec<_> = servers.iter().map(|(name, address)| format!("{name} ({address})")).collect();
+    let named: Vec<_> = servers.iter().map(|(name, place)| format!("{name} ({})", place.address())).collect();
     log_line(format!("{load} for {time} to {}; Ctrl-C ends it with the summary", named.join(", ")));
-    let of_store = store.as_ref().map(|store| (kernel::store::NAME.to_owned(), store.address));
-    let addresses: BTreeMap<_, _> = servers.iter().cloned().chain(of_store).collect();
+    let of_store = store.as_ref().map(|store| (kernel::store::NAME.to_owned(), Location::Fixed(store.address)));
+    let locations: BTreeMap<_, _> = servers.iter().cloned().chain(of_store).collect();
     let names: Vec<_> = servers.iter().map(|(name, _)| name.clone()).collect();
     let timer = Timer::start().map_err(Failure::run_failed)?;
     let epoch_ns = machine_ns();
-    let world = Host::new(Clock::since(epoch_ns), timer).with_servers(addresses).with_tls(tls).shared();
+    let world = Host::new(Clock::since(epoch_ns), timer).with_locations(locations).with_tls(tls).shared();
     let store = store.map(|store| store.access(&world, entropy));
     let caller = Caller::new(scenario.clone(), entropy, world.clone(), (&names, store)).changed_by_hand();
     let cancelled = Notify::new();

@@ -34,9 +34,9 @@ use super::{
 use crate::{
     export::{Exporter, MetricsArgs, Outlets},
     interrupt::Interrupt,
+    location::Location,
     option,
     remote::address,
-    tcp,
 };
 
 /// Options of `real proxy`.
@@ -77,16 +77,16 @@ pub fn run(args: &ProxyArgs) -> Result<Exit, Failure> {
     done
 }
 
-pub(super) fn upstream(text: &str) -> Result<SocketAddr, Failure> {
+pub(super) fn upstream(text: &str) -> Result<Location, Failure> {
     let entries = Registry::for_user()?.entries()?;
     if let Some(entry) = entries.iter().find(|entry| entry.id == text) {
-        return Ok(entry.address);
+        return Ok(Location::Fixed(entry.address));
     }
-    address(text)
+    Location::of(text)
         .map_err(|error| Failure::wrong_input(format!("invalid value '{}' for '--upstream': {error}", text.visible())))
 }
 
-async fn proxy(args: &ProxyArgs, upstream: SocketAddr, outlets: Option<Outlets>) -> Result<Exit, Failure> {
+async fn proxy(args: &ProxyArgs, upstream: Location, outlets: Option<Outlets>) -> Result<Exit, Failure> {
     let mut interrupt = Interrupt::listen().map_err(Failure::run_failed)?;
     let kind = EntryKind::Proxy { upstream: args.upstream.clone() };
     let api = args.toxiproxy.map(Api::listen).transpose()?;
@@ -133,7 +133,7 @@ pub(super) struct Upstream {
     world: SharedWorld,
     /// Name of the proxy.
     name: Name,
-    address: Mutex<SocketAddr>,
+    location: Mutex<Location>,
     /// The last connection succeeded. Only changes are logged, as a dead server refuses every connection.
     answers: AtomicBool,
     /// Number of connections so far.
@@ -146,12 +146,12 @@ pub(super) struct Upstream {
 }
 
 impl Upstream {
-    /// The server at `address`, behind the proxy of this name.
-    pub(super) fn new(world: SharedWorld, name: Name, address: SocketAddr, exporter: Option<Exporter>) -> Self {
+    /// The server at `location`, behind the proxy of this name.
+    pub(super) fn new(world: SharedWorld, name: Name, location: Location, exporter: Option<Exporter>) -> Self {
         Self {
             world,
             name,
-            address: Mutex::new(address),
+            location: Mutex::new(location),
             answers: AtomicBool::new(true),
             connections: AtomicU64::new(0),
             closings: Closings::default(),
@@ -160,9 +160,9 @@ impl Upstream {
         }
     }
 
-    /// Has later connections lead to another address.
-    pub(super) fn lead_to(&self, address: SocketAddr) {
-        *lock(&self.address) = address;
+    /// Has later connections lead to another location.
+    pub(super) fn lead_to(&self, location: Location) {
+        *lock(&self.location) = location;
     }
 
     fn export(&self, change: impl FnOnce(&mut Observer, &Name)) {
@@ -172,8 +172,9 @@ impl Upstream {
     }
 
     async fn serve(self: Arc<Self>, mut near: BoxStream) {
-        let address = *lock(&self.address);
-        let far = tcp::connect(address).await;
+        let location = lock(&self.location).clone();
+        let far = location.connect(&*self.world).await;
+        let address = location.address();
         let answered = self.answers.swap(far.is_ok(), Ordering::Relaxed);
         match far {
             Ok(mut far) => {

@@ -111,7 +111,8 @@ async fn serve(
     // What `real set` changes.
     injector.tune(Tuning::from(&settings));
     let address = (args.listen, args.port).into();
-    let session = ManualSession::open(address, args.id.as_deref(), EntryKind::Server, Some(injector.clone()), outlets)?;
+    let server = Some((injector.clone(), tls.is_some()));
+    let session = ManualSession::open(address, args.id.as_deref(), EntryKind::Server, server, outlets)?;
     let ManualSession { host, world, listener, registration, exporter, .. } = session;
     let id = &registration.entry().id;
     let log = Arc::new(ServerLog::default());

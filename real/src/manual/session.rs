@@ -43,14 +43,15 @@ pub(super) struct ManualSession {
 
 impl ManualSession {
     /// Listens at `address` and enters itself in the registry as `id`; by default the id contains the port. Other processes
-    /// can then inject faults into its link and into `injector`. Its metrics are exported by `outlets`, if there are any.
+    /// can then inject faults into its link and into the injector of a server, whose connections have TLS or not. Its metrics are exported
+    /// by `outlets`, if there are any.
     ///
     /// Fails if the address or the id is taken.
     pub(super) fn open(
         address: SocketAddr,
         id: Option<&str>,
         kind: EntryKind,
-        injector: Option<Arc<Injector>>,
+        server: Option<(Arc<Injector>, bool)>,
         outlets: Option<Outlets>,
     ) -> Result<Self, Failure> {
         let registry = Registry::for_user()?;
@@ -71,7 +72,9 @@ impl ManualSession {
         let socket = registration.socket();
         let log = FaultLog::new(registry.folder(), registration.entry());
         log.add(Change::Up).map_err(|error| Failure::run_failed(format!("cannot log faults: {error}")))?;
-        let faults = Arc::new(ActiveFaults::new(link.clone(), injector, Some(log)).exported_by(exporter.clone()));
+        let (injector, is_encrypted) = server.unzip();
+        let faults = ActiveFaults::new(link.clone(), injector, Some(log)).encrypted(is_encrypted.unwrap_or_default());
+        let faults = Arc::new(faults.exported_by(exporter.clone()));
         let listens = ControlSocket::listen(faults.clone(), &world, timer.clone(), &socket);
         listens.map_err(|error| Failure::run_failed(format!("cannot be controlled: {}: {error}", socket.visible())))?;
         let host = Host::new(Clock::MACHINE, timer);

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use kernel::{cli::Failure, visible::Visible};
 
 use super::registry::RegistryEntry;
-use crate::remote::RemoteArgs;
+use crate::{location::Location, remote::RemoteArgs};
 
 /// The entry that `text` names. Fails, with the list of entries, if there is none.
 pub(super) fn find<'a>(entries: &'a [RegistryEntry], text: &str) -> Result<&'a RegistryEntry, Failure> {
@@ -30,12 +30,12 @@ pub(super) fn find_all(entries: &[RegistryEntry], texts: &[String]) -> Result<Ve
     Ok(found)
 }
 
-/// The address that `text` names. An address need not belong to one of `entries`; one of another machine has to be allowed by `remote`.
-pub(super) fn resolve(entries: &[RegistryEntry], text: &str, remote: RemoteArgs) -> Result<SocketAddr, Failure> {
+/// The location that `text` names. An address need not belong to one of `entries`; one of another machine has to be allowed by `remote`.
+pub(super) fn locate(entries: &[RegistryEntry], text: &str, remote: RemoteArgs) -> Result<Location, Failure> {
     match (entries.iter().find(|entry| entry.id == text), address(text)) {
-        (Some(entry), _) => Ok(entry.address),
-        (None, Some(address)) => Ok(address),
-        (None, None) if text.contains(':') => remote.resolve(text),
+        (Some(entry), _) => Ok(Location::Fixed(entry.address)),
+        (None, Some(address)) => Ok(Location::Fixed(address)),
+        (None, None) if text.contains(':') => remote.locate(text),
         (None, None) => Err(unknown(entries, text)),
     }
 }
@@ -98,10 +98,10 @@ mod tests {
 
     #[test]
     fn load_goes_to_any_address_of_this_machine() {
-        let resolve = |text| resolve(&entries(), text, RemoteArgs::default());
-        assert_eq!(resolve("b").unwrap().port(), 2);
-        assert_eq!(resolve("localhost:9").unwrap().port(), 9);
-        assert!(resolve("example.org:9").unwrap_err().message.contains("no address of this machine"));
-        assert!(resolve("192.168.0.1:9").is_err() && resolve("c").is_err());
+        let port = |text| locate(&entries(), text, RemoteArgs::default()).map(|location| location.address().port());
+        assert_eq!(port("b").unwrap(), 2);
+        assert_eq!(port("localhost:9").unwrap(), 9);
+        assert!(port("example.org:9").unwrap_err().message.contains("no address of this machine"));
+        assert!(port("192.168.0.1:9").is_err() && port("c").is_err());
     }
 }

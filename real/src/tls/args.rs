@@ -2,15 +2,16 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
+    fs,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
 use clap::Args;
 use kernel::{
-    cli::Failure,
+    cli::{Failure, complain},
     input,
-    tls::{Accepting, Connecting, Identity, Tls},
+    tls::{Accepting, Connecting, Identity, Tls, authority::stand_ins, parts::parts},
     visible::Visible,
 };
 use rustls::pki_types::{
@@ -18,7 +19,8 @@ use rustls::pki_types::{
     pem::{Error as PemError, PemObject},
 };
 
-use super::{sources, validity::validity};
+use super::{sources, validity::validity, with_seeds};
+use crate::location::Location;
 
 /// Options for the TLS of a server that is started by hand.
 #[derive(Debug, Clone, Args)]
@@ -43,9 +45,15 @@ impl TlsServerArgs {
     pub(crate) fn tls(&self) -> Result<Option<Tls>, Failure> {
         let Some(identity) = identity(self.tls_cert.as_deref(), self.tls_key.as_deref())? else { return Ok(None) };
         let client_authorities = self.tls_ca.as_deref().map(authorities).transpose()?.unwrap_or_default();
-        let identities = [identity.clone(), identity.clone(), identity];
+        let now = UnixTime::now().as_secs();
+        let stand_ins = with_seeds(|seeds| stand_ins(&identity.chain[0], now, seeds)).map_err(Failure::run_failed)?;
+        // A certificate without names fits no server, whatever is wrong with it.
+        let [expired, untrusted] = stand_ins.unwrap_or_else(|| [identity.clone(), identity.clone()]);
+        let identities = [identity, expired, untrusted];
         let tls = Tls::new(&sources(), None, Some(Accepting { identities, client_authorities }));
-        tls.map(Some).map_err(|error| unusable("--tls-cert", self.tls_cert.as_deref(), error))
+        let tls = tls.map_err(|error| unusable("--tls-cert", self.tls_cert.as_deref(), error))?;
+        warn_of_readers(self.tls_key.as_deref());
+        Ok(Some(tls))
     }
 
     /// True if connections are encrypted.
@@ -77,7 +85,7 @@ pub(crate) struct TlsClientArgs {
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
 
-    /// The name that servers' certificates must have [default: the IP address of the server].
+    /// The name that servers' certificates must have [default: the host of HOST:PORT as it is written, or the IP address of the server].
     #[arg(long, value_name = "NAME", requires = "tls_ca")]
     tls_name: Option<String>,
 }
@@ -86,18 +94,22 @@ impl TlsClientArgs {
     /// The TLS of the client, which connects to `servers`; `None` without authorities.
     ///
     /// Fails if a file cannot be read, or has what cannot be used.
-    pub(crate) fn tls(&self, servers: &[(String, SocketAddr)]) -> Result<Option<Tls>, Failure> {
+    pub(crate) fn tls(&self, servers: &[(String, Location)]) -> Result<Option<Tls>, Failure> {
         let Some(ca) = self.tls_ca.as_deref() else { return Ok(None) };
         let authorities = authorities(ca)?;
         let identity = identity(self.tls_cert.as_deref(), self.tls_key.as_deref())?;
-        let expected = |address: &SocketAddr| self.tls_name.clone().unwrap_or_else(|| address.ip().to_string());
-        let names: BTreeMap<_, _> = servers.iter().map(|(name, address)| (name.clone(), expected(address))).collect();
+        // The address of a name can change.
+        let own = |server: &Location| server.host().map_or_else(|| server.address().ip().to_string(), str::to_owned);
+        let expected = |server: &Location| self.tls_name.clone().unwrap_or_else(|| own(server));
+        let names: BTreeMap<_, _> = servers.iter().map(|(name, server)| (name.clone(), expected(server))).collect();
         let (option, path) = match &self.tls_cert {
             Some(path) => ("--tls-cert", path.as_path()),
             None => ("--tls-ca", ca),
         };
         let tls = Tls::new(&sources(), Some(Connecting { authorities, identity, names }), None);
-        tls.map(Some).map_err(|error| unusable(option, Some(path), error))
+        let tls = tls.map_err(|error| unusable(option, Some(path), error))?;
+        warn_of_readers(self.tls_key.as_deref());
+        Ok(Some(tls))
     }
 }
 
@@ -110,6 +122,15 @@ fn identity(certificate: Option<&Path>, key: Option<&Path>) -> Result<Option<Ide
         .map_err(|error| wrong("--tls-key", key_path, &pem(&error, "a key, -----BEGIN PRIVATE KEY-----")))?;
     check_validity(certificate, &chain)?;
     Ok(Some(Identity { chain, key }))
+}
+
+/// Warns if others can read the file of a key. It is used all the same: in a container it may belong to a group, and no other user is there.
+fn warn_of_readers(key: Option<&Path>) {
+    let is_open = |key: &&Path| fs::metadata(key).is_ok_and(|found| found.is_file() && found.mode() & 0o44 != 0);
+    if let Some(key) = key.filter(is_open) {
+        let key = key.visible();
+        complain(&format!("warning: --tls-key: {key}: other users can read the key; run `chmod 600` on it"));
+    }
 }
 
 /// Reads certificates of authorities.
@@ -137,7 +158,8 @@ fn read(option: &str, path: &Path) -> Result<String, Failure> {
 /// Fails if the first certificate has expired, or is not valid yet.
 fn check_validity(path: &Path, chain: &[CertificateDer<'static>]) -> Result<(), Failure> {
     let now = i64::try_from(UnixTime::now().as_secs()).unwrap_or(i64::MAX);
-    let Some((from, until)) = chain.first().and_then(|certificate| validity(certificate)) else {
+    let parts = chain.first().and_then(|certificate| parts(certificate));
+    let Some([from, until]) = parts.and_then(|parts| validity(&parts)) else {
         return Err(wrong("--tls-cert", path, "it is not a certificate of X.509"));
     };
     let at =

@@ -263,10 +263,7 @@ fn a_graph_service_by_hand_fails_on_demand_and_a_proxy_does_not() {
     let upstream = user.address("mine").to_string();
     let _proxy = user.foreground(&["proxy", "--listen", "0", "--upstream", &upstream, "--id", "between"]);
     let (code, said) = user.fails(&["inject", "slow", "between", "--factor", "2"]);
-    assert_eq!(
-        (code, &*said),
-        (Some(2), "error: `slow` is a fault of the calls of a server, and between is a proxy\n")
-    );
+    assert_eq!((code, &*said), (Some(2), "error: `slow` is a fault of a server, and between is a proxy\n"));
 }
 
 fn connect(user: &User, id: &str) -> Socket {

@@ -3,7 +3,9 @@
 use std::{
     collections::BTreeSet,
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    process::Stdio,
     sync::atomic::AtomicU64,
 };
 
@@ -15,7 +17,7 @@ use kernel::{
 use tempfile::TempDir;
 
 use crate::{
-    child::{self, Run},
+    child::{self, Run, wait_until},
     user::User,
 };
 
@@ -96,6 +98,7 @@ impl Files {
     fn write_text(&self, name: &str, text: &str) -> String {
         let path: PathBuf = self.folder.path().join(name);
         fs::write(&path, text).expect("there is room for a file");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("it is ours");
         path.to_str().expect("it is text").to_owned()
     }
 
@@ -175,4 +178,97 @@ fn certificates_that_cannot_be_used_are_refused_before_anything_starts() {
     assert!(user.entries().is_empty());
     let (code, said) = user.fails(&["serve", "--port", "0", "--tls-cert", &cert]);
     assert!(code == Some(2) && said.contains("--tls-key"), "{said}");
+}
+
+#[test]
+fn certificates_are_broken_and_healed_by_hand_while_open_connections_stay() {
+    let files = Files::new();
+    let ca = files.authority();
+    let [cert, key] = files.identity("server", files.run.of_server(0, Presented::Valid));
+    let user = User::new();
+    user.says(&["up", "1", "--start-port", "0", "--tls-cert", &cert, "--tls-key", &key]);
+    let words =
+        ["load", "--servers", "server-0", "--rate", "10", "--sizes", "8x8", "--tls-ca", &ca, "--tls-name", "server-0"];
+    // The exit code of a load, its summary, and what it says of connections.
+    let load = || {
+        let output = user.real(&[&words[..], &["--duration", "500ms", "--set", "client.deadline=300ms"]].concat());
+        let [summary, said] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        (output.status.code(), summary, said)
+    };
+    for (fault, reason) in [
+        ("certificate-expired", "TLS failed: the certificate has expired"),
+        ("certificate_untrusted", "TLS failed: the certificate's issuer is unknown"),
+    ] {
+        user.says(&["inject", fault, "server-0"]);
+        assert!(user.says(&["list"]).contains("a certificate "), "{fault}");
+        let (code, summary, said) = load();
+        assert_eq!(code, Some(1), "{summary}");
+        assert!(said.contains(&format!("! server-0 is unhealthy: {reason}")), "{fault}: {said}");
+        user.says(&["inject", "heal", "server-0"]);
+        let (code, summary, said) = load();
+        assert!(code == Some(0) && summary.contains("5 requests in 500 ms: 5 OK"), "{summary}\n{said}");
+    }
+
+    // A load whose connection is open before the fault does not notice it.
+    let log = user.runtime.path().join("open.jsonl");
+    let mut open = user.command(&[&words[..], &["--duration", "3s", "--log", log.to_str().unwrap()]].concat());
+    let open = open.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_until("it is under way", || fs::read_to_string(&log).is_ok_and(|rows| rows.contains("\"OK\"")));
+    user.says(&["inject", "certificate-expired", "server-0"]);
+    let output = open.wait_with_output().unwrap();
+    let summary = String::from_utf8_lossy(&output.stdout);
+    assert!(summary.contains("30 requests in 3 s: 30 OK"), "{summary}");
+    assert!(summary.contains("certificate_expired"), "the fault is in the record: {summary}");
+}
+
+#[test]
+fn a_server_without_tls_has_no_certificate_that_could_expire() {
+    let user = User::new();
+    user.says(&["up", "1", "--start-port", "0"]);
+    let (code, said) = user.fails(&["inject", "certificate-expired", "server-0"]);
+    let expected = "error: cannot inject `certificate_expired` into server-0: its connections are not encrypted; start it with --tls-cert \
+                    and --tls-key\n";
+    assert_eq!((code, &*said), (Some(2), expected));
+    let upstream = user.address("server-0").to_string();
+    let _proxy = user.foreground(&["proxy", "--listen", "0", "--upstream", &upstream, "--id", "between"]);
+    let (code, said) = user.fails(&["inject", "certificate-untrusted", "between"]);
+    let expected = "error: `certificate_untrusted` is a fault of a server, and between is a proxy\n";
+    assert_eq!((code, &*said), (Some(2), expected));
+}
+
+#[test]
+fn a_key_that_others_can_read_is_warned_of_and_used() {
+    let files = Files::new();
+    let ca = files.authority();
+    let [cert, key] = files.identity("server", files.run.of_server(0, Presented::Valid));
+    let user = User::new();
+    let warning = format!("warning: --tls-key: {key}: other users can read the key; run `chmod 600` on it\n");
+    for (mode, warned) in [(0o600, false), (0o640, true), (0o604, true)] {
+        fs::set_permissions(&key, fs::Permissions::from_mode(mode)).unwrap();
+        let up = user.real(&["up", "1", "--start-port", "0", "--tls-cert", &cert, "--tls-key", &key]);
+        let said = String::from_utf8_lossy(&up.stderr);
+        assert!(up.status.success(), "{said}");
+        assert_eq!(said.contains(&warning), warned, "{mode:o}: {said}");
+        user.says(&["down"]);
+    }
+    // A client's key, too.
+    user.says(&["up", "1", "--start-port", "0", "--tls-cert", &cert, "--tls-key", &key]);
+    let words = [
+        "load",
+        "--duration",
+        "300ms",
+        "--rate",
+        "10",
+        "--sizes",
+        "8x8",
+        "--tls-ca",
+        &ca,
+        "--tls-cert",
+        &cert,
+        "--tls-key",
+        &key,
+    ];
+    let load = user.real(&words);
+    assert!(String::from_utf8_lossy(&load.stderr).contains(&warning));
+    assert_eq!(load.status.code(), Some(0));
 }

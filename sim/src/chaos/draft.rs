@@ -121,6 +121,11 @@ impl Draft {
         if matches!(self.kind, "crash" | "drain") { "restart_after" } else { "duration" }
     }
 
+    /// Returns whether it is of connections that are encrypted.
+    fn is_of_certificate(&self) -> bool {
+        matches!(self.kind, "certificate_expired" | "certificate_untrusted")
+    }
+
     /// Returns when it ends, or when its last occurrence does.
     fn end(&self) -> Duration {
         let last = match self.every {
@@ -132,7 +137,8 @@ impl Draft {
 
     fn toml(&self, replicas: usize, end: Duration) -> String {
         let servers = self.targets.among(replicas);
-        let is_of_links = !matches!(self.kind, "crash" | "drain" | "freeze" | "errors" | "slow");
+        let is_of_links =
+            !self.is_of_certificate() && !matches!(self.kind, "crash" | "drain" | "freeze" | "errors" | "slow");
         let names: Vec<_> = servers.iter().map(|index| quoted(&server_name(*index))).collect();
         let target = match names.as_slice() {
             names if is_of_links && names.len() == replicas && replicas > 1 => "\"*\"".to_owned(),
@@ -305,6 +311,10 @@ impl Outline {
                 Ok(_) => text += &more,
                 Err(why) => self.notes.add(*line, setting, why),
             }
+        }
+        // Without it such a fault has nothing to act on.
+        if self.faults.iter().any(Draft::is_of_certificate) {
+            text += "tls = {}\n";
         }
         text
     }

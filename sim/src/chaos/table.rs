@@ -93,6 +93,8 @@ const RESTART: Field = field(
 const GRACE: Field = field("", "grace", Assumed("\"30s\"", "the grace period is that of the pod, 30 s by default"));
 const TOXI_WAY: Field = field("", "direction", Only("\"from\"", "the toxic is on the stream `downstream`"));
 
+const WITH_TLS: &str = "the servers have TLS (`start_servers` with `--tls-cert` and `--tls-key`)";
+
 /// Every verb that is known.
 pub(super) const TABLE: &[Row] = &[
     both(K, "chaosrehearsal.actions.inject crash", "crash", &[], "`start_servers` starts it again"),
@@ -163,6 +165,8 @@ pub(super) const TABLE: &[Row] = &[
         "",
     ),
     both(K, "chaosrehearsal.actions.inject slow", "slow", &[field("options.factor", "factor", Share)], ""),
+    both(K, "chaosrehearsal.actions.inject certificate-expired", "certificate_expired", &[], WITH_TLS),
+    both(K, "chaosrehearsal.actions.inject certificate-untrusted", "certificate_untrusted", &[], WITH_TLS),
     read(K, "chaosrehearsal.actions.stop_servers", "drain", &[GRACE], "until `start_servers`"),
     read(
         K,
@@ -542,8 +546,7 @@ mod tests {
             assert!(row.kind.is_empty() || kinds.contains(&row.kind), "{}", row.verb);
             assert!(!row.kind.is_empty() || !row.note.is_empty(), "{}: why there is none", row.verb);
         }
-        // Of certificates `real inject` knows nothing, which the actions for Chaos Toolkit call.
-        for kind in kinds.into_iter().filter(|kind| !kind.starts_with("certificate_")) {
+        for kind in kinds {
             let said = |row: &&Row| row.tool == K && row.kind == kind && !row.is_read_only;
             assert_eq!(TABLE.iter().filter(said).count(), 1, "{kind}");
         }

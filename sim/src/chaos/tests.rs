@@ -42,11 +42,29 @@ fn counted(faults: impl Iterator<Item = String>) -> BTreeMap<String, usize> {
 
 #[test]
 fn what_both_can_say_is_the_same_there_and_back() {
-    let text = "name = \"drawn\"\nduration = \"60s\"\nservers.replicas = 5\nload.rate = 5\n\
-                nemesis = { variants = true, swarm = false, faults_min = 2, faults_max = 8, kinds = [\"crash\", \"drain\", \"freeze\", \
-                \"delay\", \"partition\", \"half_open\", \"loss\", \"bandwidth\", \"reset\", \"errors\", \"slow\"] }\n";
-    let base = Scenario::parse("drawn.toml", text, &[]).unwrap();
     for tool in Tool::value_variants() {
+        let mut kinds = vec![
+            "crash",
+            "drain",
+            "freeze",
+            "delay",
+            "partition",
+            "half_open",
+            "loss",
+            "bandwidth",
+            "reset",
+            "errors",
+            "slow",
+        ];
+        // The only tool that has verbs for them.
+        if *tool == Tool::ChaosToolkit {
+            kinds.extend(["certificate_expired", "certificate_untrusted"]);
+        }
+        let text = format!(
+            "name = \"drawn\"\nduration = \"60s\"\nservers.replicas = 5\nload.rate = 5\ntls = {{}}\n\
+             nemesis = {{ variants = true, swarm = false, faults_min = 2, faults_max = 8, kinds = {kinds:?} }}\n"
+        );
+        let base = Scenario::parse("drawn.toml", &text, &[]).unwrap();
         let mut said = 0;
         let mut drawn = 0;
         for seed in 0..400 {
@@ -215,4 +233,22 @@ fn a_fault_without_a_counterpart_is_noted_with_the_nearest() {
         assert_eq!(noted.is_none(), *tool == Tool::ChaosToolkit, "{noted:?}");
         assert!(noted.is_none_or(|why| why.contains("the nearest is a `partition`")));
     }
+}
+
+#[test]
+fn a_fault_of_certificates_brings_tls_with_it() {
+    let experiment = "{\"title\": \"t\", \"method\": [{\"type\": \"action\", \"name\": \"a\", \"provider\": {\"type\": \"python\", \
+                      \"module\": \"chaosrehearsal.actions\", \"func\": \"inject\", \"arguments\": {\"fault\": \"certificate_expired\", \
+                      \"target\": \"server-1\", \"options\": {\"duration\": \"5s\"}}}}]}";
+    let (text, notes) = scenario_of(experiment, AT, None).unwrap();
+    assert!(notes.is_empty(), "{notes:?}");
+    let scenario = Scenario::parse("t.toml", &text, &[]).unwrap();
+    assert!(scenario.tls.is_some(), "{text}");
+    assert_eq!(
+        scenario.faults[0].to_string(),
+        "{ at = \"0s\", kind = \"certificate_expired\", target = \"server-1\", duration = \"5s\" }"
+    );
+    let (_, notes) = document_of(&scenario, Tool::ChaosToolkit);
+    let fields: Vec<_> = notes.iter().map(|note| &*note.field).collect();
+    assert_eq!(fields, ["tls"], "the files of certificates are the user's");
 }

@@ -32,14 +32,14 @@ def real(*words, timeout=600.0, codes=(0,)):
     return done.stdout
 
 
-def load_words(servers, rate, duration, settings):
+def load_words(servers, rate, duration, settings, options=None):
     """Returns the words of a load."""
     words = ["load", "--json", "--quiet", "--duration", duration, "--rate", rate]
     if servers:
         words += ["--servers", ",".join(servers)]
     for setting in settings or []:
         words += ["--set", setting]
-    return words
+    return words + (options or [])
 
 
 def summary_of(text):

@@ -17,8 +17,8 @@ def stop_servers(names=None):
 
 
 def inject(fault, target, options=None):
-    """Injects a fault of `real inject`, such as `crash` or `partition`, into a server. `options` are its further words, such as
-    {"duration": "4s", "latency": "200ms"}. With a duration, the activity takes as long; run it in the background to go on."""
+    """Injects a fault of `real inject`, such as `crash`, `partition` or `certificate-expired`, into a server. `options` are its further
+    words, such as {"duration": "4s", "latency": "200ms"}. With a duration, the activity takes as long; run it in the background to go on."""
     words = [word for name, value in (options or {}).items() for word in ("--" + name.replace("_", "-"), value)]
     return real("inject", fault, target, *words)
 
@@ -38,10 +38,10 @@ def change_settings(settings, servers=None):
     return real("set", *settings, *(["--servers", ",".join(servers)] if servers else []))
 
 
-def load(duration, rate=10, servers=None, settings=None, out=None):
+def load(duration, rate=10, servers=None, settings=None, out=None, options=None):
     """Puts load on the servers, records it in the folder `out`, if there is one, and returns the summary. Run it in the background while
-    faults are injected."""
-    words = load_words(servers, rate, duration, settings)
+    faults are injected. `options` are further words, such as ["--tls-ca", "ca.pem"] for servers with TLS."""
+    words = load_words(servers, rate, duration, settings, options)
     if out:
         words += ["--out", out, "--force"]
     return summary_of(real(*words, codes=WITH_SUMMARY))

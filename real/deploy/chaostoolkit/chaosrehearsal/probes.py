@@ -16,9 +16,11 @@ def servers_running():
     return sum(1 for entry in entries if entry["kind"] == "server" and not entry["frozen"])
 
 
-def metric_of_load(metric="success_rate", duration="2s", rate=10, servers=None, settings=None):
-    """Puts a short load on the servers, and returns a metric of it, such as `success_rate` or `latency_p95` in seconds."""
-    return _metric(summary_of(real(*load_words(servers, rate, duration, settings), codes=WITH_SUMMARY)), metric)
+def metric_of_load(metric="success_rate", duration="2s", rate=10, servers=None, settings=None, options=None):
+    """Puts a short load on the servers, and returns a metric of it, such as `success_rate` or `latency_p95` in seconds. `options` are
+    further words of the load, such as ["--tls-ca", "ca.pem"]."""
+    words = load_words(servers, rate, duration, settings, options)
+    return _metric(summary_of(real(*words, codes=WITH_SUMMARY)), metric)
 
 
 def metric_of_run(folder, metric="success_rate", during=None):

@@ -8,6 +8,7 @@ use kernel::{
     scenario::{Direction, FaultKind, bandwidth, duration},
     server::{InjectedErrors, Injection},
     status::Code,
+    tls::Presented,
 };
 
 use super::command::{Command, InjectedFault};
@@ -143,6 +144,14 @@ enum FaultArgs {
         #[arg(long, value_parser = option::slow_factor)]
         factor: f64,
     },
+    /// Has a server with TLS present a certificate that has expired, in handshakes that begin; connections that are open stay.
+    #[command(alias = "certificate_expired")]
+    #[command(after_long_help = help_sections(&["real inject certificate-expired server-0 --duration 30s"], NO_VERDICT))]
+    CertificateExpired(LastingArgs),
+    /// Has a server with TLS present a certificate of an authority that no client trusts, in handshakes that begin.
+    #[command(alias = "certificate_untrusted")]
+    #[command(after_long_help = help_sections(&["real inject certificate-untrusted server-0"], NO_VERDICT))]
+    CertificateUntrusted(LastingArgs),
     /// Lifts all faults but a freeze, which ends with `resume`.
     #[command(after_long_help = help_sections(&["real inject heal server-0"], NO_VERDICT))]
     Heal(TargetArgs),
@@ -302,7 +311,11 @@ impl FaultArgs {
             Self::Reset { on, duration, repeat, .. } => {
                 return ArgsOfAll { on, duration: *duration, repeat: Some(repeat) };
             }
-            Self::Freeze(lasting) | Self::Errors { lasting, .. } | Self::Slow { lasting, .. } => lasting,
+            Self::Freeze(lasting)
+            | Self::Errors { lasting, .. }
+            | Self::Slow { lasting, .. }
+            | Self::CertificateExpired(lasting)
+            | Self::CertificateUntrusted(lasting) => lasting,
             Self::HalfOpen(link) => &link.lasting,
             Self::Partition(on) | Self::Delay { on, .. } | Self::Loss { on, .. } | Self::Bandwidth { on, .. } => {
                 &on.link.lasting
@@ -325,6 +338,14 @@ impl FaultArgs {
             Self::Slow { factor, .. } => {
                 let injection = Injection { slow: *factor, ..Injection::default() };
                 return Command::Inject(InjectedFault::on_server("slow", injection, format!("{factor} times as slow")));
+            }
+            Self::CertificateExpired(_) => {
+                let kind = FaultKind::CertificateExpired { duration };
+                return certificate(&kind, Presented::Expired, "a certificate that has expired");
+            }
+            Self::CertificateUntrusted(_) => {
+                let kind = FaultKind::CertificateUntrusted { duration };
+                return certificate(&kind, Presented::Untrusted, "a certificate of an unknown authority");
             }
             Self::Delay { on, latency, jitter } => {
                 let latency = latency.unwrap_or_default();
@@ -390,6 +411,12 @@ fn errors(rate: f64, status: Option<Code>, call_delay: Option<Duration>) -> Inje
     let what: Vec<_> = late.into_iter().chain(failed).collect();
     let text = format!("{} for {} % of the calls", what.join(", then "), rate * 100.0);
     InjectedFault::on_server("errors", Injection { errors, ..Injection::default() }, text)
+}
+
+/// The fault of a server that presents another certificate.
+fn certificate(kind: &FaultKind, presented: Presented, text: &str) -> Command {
+    let injection = Injection { presented, ..Injection::default() };
+    Command::Inject(InjectedFault::on_server(kind.name(), injection, text.to_owned()))
 }
 
 /// The direction in a description.
@@ -466,6 +493,20 @@ mod tests {
         let unavailable = InjectedErrors { status: Some(Code::Unavailable), ..half };
         assert_eq!(fault("errors a --rate 0.5").injection.errors, [unavailable]);
         assert_eq!(slow.injection, Injection { slow: 4.0, ..Injection::default() });
+    }
+
+    #[test]
+    fn a_fault_of_the_certificate_is_known_by_the_name_that_scenarios_have_for_it() {
+        for (words, kind, presented) in [
+            ("certificate-expired a --duration 1s", "certificate_expired", Presented::Expired),
+            ("certificate_expired a", "certificate_expired", Presented::Expired),
+            ("certificate-untrusted a", "certificate_untrusted", Presented::Untrusted),
+            ("certificate_untrusted a --duration 1s --every 2s", "certificate_untrusted", Presented::Untrusted),
+        ] {
+            let fault = fault(words);
+            assert_eq!((fault.kind, fault.effect), (kind, LinkEffect::default()), "{words}");
+            assert_eq!(fault.injection, Injection { presented, ..Injection::default() }, "{words}");
+        }
     }
 
     #[test]

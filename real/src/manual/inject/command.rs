@@ -166,11 +166,9 @@ impl Command {
                 log_line(format!("{done} ({healed})"));
             }
             Self::Inject(InjectedFault { kind, effect, injection, text }) => {
-                // A proxy does not understand the calls in its byte streams, so that it cannot fail single ones.
+                // A proxy understands neither the calls in its byte streams nor their encryption.
                 if target.kind != EntryKind::Server && *injection != Injection::default() {
-                    return Err(Failure::wrong_input(format!(
-                        "`{kind}` is a fault of the calls of a server, and {id} is a proxy"
-                    )));
+                    return Err(Failure::wrong_input(format!("`{kind}` is a fault of a server, and {id} is a proxy")));
                 }
                 let request = ControlRequest::Inject {
                     kind: (*kind).to_owned(),
@@ -206,11 +204,21 @@ impl Command {
             Ok((before, control))
         }
         .await;
-        sent.map_err(|error| self.failed(id, error.to_string()))
+        sent.map_err(|error| match error {
+            ControlError::Refused(_) => Failure::wrong_input(self.message(id, &error.to_string())),
+            _ => self.failed(id, error.to_string()),
+        })
     }
 
     fn failed(&self, id: &str, reason: impl Into<String>) -> Failure {
-        Failure::run_failed(format!("cannot {} {id}: {}", self.name(), reason.into()))
+        Failure::run_failed(self.message(id, &reason.into()))
+    }
+
+    fn message(&self, id: &str, reason: &str) -> String {
+        match self {
+            Self::Inject(fault) => format!("cannot inject `{}` into {id}: {reason}", fault.kind),
+            _ => format!("cannot {} {id}: {reason}", self.name()),
+        }
     }
 }
 

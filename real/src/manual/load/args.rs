@@ -1,6 +1,6 @@
 //! The command line of `real load`.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgGroup, Args};
 use kernel::{
@@ -14,7 +14,7 @@ use super::super::{
     registry::{EntryKind, Registry},
     target,
 };
-use crate::{events::EventsArgs, export::MetricsArgs, option, tls::TlsClientArgs};
+use crate::{events::EventsArgs, export::MetricsArgs, location::Location, option, tls::TlsClientArgs};
 
 /// The scenario that options and `--set` override when there is no `--scenario`.
 const DEFAULTS: &str = "name = \"load\"\nduration = \"60s\"\n[load]\nrate = 10.0\n";
@@ -132,24 +132,24 @@ impl LoadArgs {
         Ok(scenario)
     }
 
-    /// The servers with their addresses, under the names and in the order of the command line.
-    pub(super) fn servers(&self) -> Result<Vec<(String, SocketAddr)>, Failure> {
+    /// The servers with their locations, under the names and in the order of the command line.
+    pub(super) fn servers(&self) -> Result<Vec<(String, Location)>, Failure> {
         let running = Registry::for_user()?.entries()?;
-        let mut servers: Vec<(String, SocketAddr)> = Vec::new();
+        let mut servers: Vec<(String, Location)> = Vec::new();
         for name in &self.servers {
-            let address = target::resolve(&running, name, self.metrics.remote())?;
-            if let Some((other, _)) = servers.iter().find(|(_, known)| *known == address) {
+            let location = target::locate(&running, name, self.metrics.remote())?;
+            if let Some((other, _)) = servers.iter().find(|(_, known)| known.address() == location.address()) {
                 return Err(Failure::wrong_input(format!(
                     "`{}` and `{}` are the same server",
                     other.visible(),
                     name.visible()
                 )));
             }
-            servers.push((name.clone(), address));
+            servers.push((name.clone(), location));
         }
         if self.servers.is_empty() {
             let all = running.iter().filter(|entry| entry.kind == EntryKind::Server);
-            servers.extend(all.map(|entry| (entry.id.clone(), entry.address)));
+            servers.extend(all.map(|entry| (entry.id.clone(), Location::Fixed(entry.address))));
         }
         match servers.len() {
             0 => Err(Failure::wrong_input("no server runs; start some with `real up 2`, or name some with --servers")),

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
     sync::Arc,
     time::Duration,
 };
@@ -18,6 +17,7 @@ use super::super::{
     log::log_line,
     registry::Registry,
 };
+use crate::location::Location;
 
 /// Time between two looks at the log of faults.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -42,10 +42,11 @@ pub(super) struct InjectedFaults {
 impl InjectedFaults {
     /// Starts with the faults that are active when a load of `servers` begins, at `epoch_ns`; they begin at 0. Events go to
     /// `sink`.
-    pub(super) fn begin(servers: &[(String, SocketAddr)], epoch_ns: u64, sink: Arc<dyn Sink>) -> Result<Self, Failure> {
+    pub(super) fn begin(servers: &[(String, Location)], epoch_ns: u64, sink: Arc<dyn Sink>) -> Result<Self, Failure> {
         let registry = Registry::for_user()?;
         let running = registry.entries()?;
-        let name_of = |address| servers.iter().find(|(_, known)| *known == address).map(|(name, _)| name.clone());
+        let name_of =
+            |address| servers.iter().find(|(_, known)| known.address() == address).map(|(name, _)| name.clone());
         let names = running.iter().filter_map(|entry| Some((entry.id.clone(), name_of(entry.address)?)));
         let mut faults = Self {
             reader: FaultLogReader::new(registry.folder()),

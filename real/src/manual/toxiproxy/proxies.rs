@@ -33,6 +33,7 @@ use super::{
     toxic::Toxic,
 };
 use crate::{
+    location::Location,
     remote::{RemoteArgs, address},
     tcp,
     timer::Timer,
@@ -295,7 +296,7 @@ impl Proxies {
         let listen =
             body["listen"].as_str().filter(|text| !text.is_empty()).map(|text| self.listen(text)).transpose()?;
         let upstream = body["upstream"].as_str().filter(|text| !text.is_empty());
-        let upstream = upstream.map(|text| server(text).map(|address| (text, address))).transpose()?;
+        let upstream = upstream.map(|text| server(text).map(|location| (text, location))).transpose()?;
         self.on(name, |proxy| {
             let was_enabled = proxy.stop.is_some();
             let moved = listen.filter(|listen| *listen != proxy.listen);
@@ -306,9 +307,9 @@ impl Proxies {
             if let Some(listen) = moved {
                 proxy.listen = listen;
             }
-            if let Some((text, address)) = leads {
+            if let Some((text, location)) = leads {
                 proxy.upstream_text = text.to_owned();
-                proxy.upstream.lead_to(address);
+                proxy.upstream.lead_to(location);
             }
             match body["enabled"].as_bool().unwrap_or(was_enabled) {
                 true => proxy.enable(&self.world, &self.timer)?,
@@ -389,7 +390,7 @@ impl Proxies {
     }
 }
 
-fn server(text: &str) -> Result<SocketAddr, Refused> {
+fn server(text: &str) -> Result<Location, Refused> {
     proxy::upstream(text)
         .map_err(|failure| Refused::new(400, format!("bad request body: upstream: {}", failure.message)))
 }

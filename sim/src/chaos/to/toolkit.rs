@@ -17,6 +17,11 @@ use super::{
 /// Returns an experiment as YAML.
 pub(super) fn write(scenario: &Scenario, said: &[Said<'_>], notes: &mut Notes) -> String {
     let folder = format!("runs/chaos/{}", scenario.name);
+    if scenario.tls.is_some() {
+        let why = "the certificates of a run are in no file; the nearest are your own, as `options` of `start_servers` (`--tls-cert`, \
+                   `--tls-key`) and of `load` (`--tls-ca`)";
+        notes.add(0, "tls", why);
+    }
     let rate = scenario.load.rate;
     let load = Node::map([
         ("duration", Node::text(go(scenario.duration))),
