@@ -27,7 +27,7 @@ use crate::{
 #[derive(Debug)]
 pub enum AlertAnalysis {
     /// Those of one run.
-    Run(RunAlerts),
+    Run(Box<RunAlerts>),
     /// Those of many runs, by the settings of their variant.
     Runs(ManyAlerts),
 }
@@ -135,7 +135,7 @@ impl KindFigures {
 pub fn analyse(places: &[PathBuf], instead: Option<&[Slo]>) -> Result<AlertAnalysis, String> {
     match places {
         [place] if SweepRecord::is_at(place) => of_sweep(place, instead).map(AlertAnalysis::Runs),
-        [place] => of_run(place, instead).map(AlertAnalysis::Run),
+        [place] => of_run(place, instead).map(Box::new).map(AlertAnalysis::Run),
         _ => of_runs(places, instead).map(AlertAnalysis::Runs),
     }
 }

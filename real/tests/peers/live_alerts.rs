@@ -1,10 +1,6 @@
 //! Alert rules in a Prometheus that scrapes a run while it goes on, and the same run in `reports alerts`.
 
-#![expect(
-    clippy::disallowed_types,
-    clippy::disallowed_methods,
-    reason = "Prometheus and a run go on outside of any World"
-)]
+#![expect(clippy::disallowed_types, reason = "Prometheus and a run go on outside of any World")]
 
 use std::{
     collections::BTreeMap,
