@@ -62,7 +62,7 @@ impl fmt::Debug for NamedHost {
 
 impl Location {
     /// The location that `text` stands for, a port of the loopback device or HOST:PORT. Fails if the host has no address.
-    pub(crate) fn of(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let found = address(text)?;
         let is_address = text.parse::<u16>().is_ok() || text.parse::<SocketAddr>().is_ok();
         let named = || Self::Named(Arc::new(NamedHost::new(text, found, Box::new(address))));
@@ -233,11 +233,11 @@ mod tests {
 
     #[test]
     fn only_names_are_resolved_again() {
-        let host = |text| Location::of(text).unwrap().host().map(str::to_owned);
+        let host = |text| Location::parse(text).unwrap().host().map(str::to_owned);
         assert_eq!(host("8080"), None);
         assert_eq!(host("127.0.0.1:1"), None);
         assert_eq!(host("[::1]:1"), None);
         assert_eq!(host("localhost:1"), Some("localhost".to_owned()));
-        assert!(Location::of("localhost").is_err_and(|message| message.contains("HOST:PORT")));
+        assert!(Location::parse("localhost").is_err_and(|message| message.contains("HOST:PORT")));
     }
 }

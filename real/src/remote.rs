@@ -39,7 +39,7 @@ impl RemoteArgs {
                  --allow-remote"
             )));
         }
-        Location::of(text).map_err(|error| Failure::wrong_input(format!("`{shown}` has no address: {error}")))
+        Location::parse(text).map_err(|error| Failure::wrong_input(format!("`{shown}` has no address: {error}")))
     }
 
     /// Returns the option for the command line of another process.

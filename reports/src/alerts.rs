@@ -7,9 +7,10 @@ use kernel::{
         sweep::{Spread, SweepRecord},
         threshold::wilson_interval,
     },
+    measure::Summary,
     scenario::{Scenario, Slo},
     slo::{
-        AlertReport, AlertTally,
+        AlertReport, AlertTally, BurnRates,
         tally::{KindTally, RuleTally},
     },
     visible::Visible,
@@ -26,7 +27,7 @@ use crate::{
 #[derive(Debug)]
 pub enum AlertAnalysis {
     /// Those of one run.
-    Run(RunAlerts),
+    Run(Box<RunAlerts>),
     /// Those of many runs, by the settings of their variant.
     Runs(ManyAlerts),
 }
@@ -38,8 +39,20 @@ pub struct RunAlerts {
     pub title: String,
     /// The alerts.
     pub report: AlertReport,
+    /// The burn rates of each rule of each objective, in the order of the report.
+    pub burn_rates: Vec<Vec<BurnRates>>,
+    /// The faults and the changes of the run.
+    pub summary: Summary,
     /// Notes on missing data, each a sentence.
     pub notes: Vec<String>,
+}
+
+impl RunAlerts {
+    /// Returns how often rules fired, and how often of these without a fault.
+    pub fn fired(&self) -> (usize, u64) {
+        let rules = self.report.slos.iter().flat_map(|slo| &slo.rules);
+        rules.fold((0, 0), |sum, rule| (sum.0 + rule.firings.len(), sum.1 + rule.false_alarms()))
+    }
 }
 
 /// The alerts of many runs.
@@ -122,7 +135,7 @@ impl KindFigures {
 pub fn analyse(places: &[PathBuf], instead: Option<&[Slo]>) -> Result<AlertAnalysis, String> {
     match places {
         [place] if SweepRecord::is_at(place) => of_sweep(place, instead).map(AlertAnalysis::Runs),
-        [place] => of_run(place, instead).map(AlertAnalysis::Run),
+        [place] => of_run(place, instead).map(Box::new).map(AlertAnalysis::Run),
         _ => of_runs(places, instead).map(AlertAnalysis::Runs),
     }
 }
@@ -138,12 +151,17 @@ fn of_run(place: &Path, instead: Option<&[Slo]>) -> Result<RunAlerts, String> {
         return Err(format!("{}: {message}; make it longer", place.visible()));
     }
     let summary = run.summary();
-    let report = AlertReport::of_run(slos, &run.rows, &summary);
+    let (report, burn_rates) = AlertReport::with_burn_rates(slos, &run.rows, &summary);
     let mut notes = run.notes.clone();
+    for (slo, alerts) in slos.iter().zip(&report.slos) {
+        if let Some(kind) = slo.request.as_ref().filter(|_| alerts.good + alerts.bad == 0) {
+            notes.push(format!("no request of the kind {kind} has ended, which the objective {} counts", slo.name));
+        }
+    }
     if !summary.trusted {
         notes.push("the run is UNTRUSTED: a fault or a send was later than the scenario allows".to_owned());
     }
-    Ok(RunAlerts { title: run.title(), report, notes })
+    Ok(RunAlerts { title: run.title(), report, burn_rates, summary, notes })
 }
 
 fn no_objectives(run: &RecordedRun) -> String {
@@ -204,6 +222,14 @@ fn of_sweep(place: &Path, instead: Option<&[Slo]>) -> Result<ManyAlerts, String>
 }
 
 impl AlertAnalysis {
+    /// Returns what the alerts are of: a run, or several.
+    pub fn title(&self) -> &str {
+        match self {
+            Self::Run(run) => &run.title,
+            Self::Runs(many) => &many.title,
+        }
+    }
+
     /// Returns the report for programs.
     pub fn json(&self) -> Value {
         match self {

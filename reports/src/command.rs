@@ -32,7 +32,7 @@ pub use self::options::{
 };
 use self::report::{Report, ReportFolder, Shown};
 use crate::{
-    alerts,
+    alerts::{self, AlertAnalysis},
     analyse::RunAnalysis,
     compare::{Comparison, WHOLE},
     detect::{self, DetectOptions, RunAlarms},
@@ -267,7 +267,7 @@ fn report_threshold(place: &Path, options: &Options) -> Result<CommandOutput, Fa
     Ok(CommandOutput { exit: Exit::Passed, text: report.write(folder, shown(options.json))? })
 }
 
-/// Reports when alerts would have fired. It writes nothing, and has no verdict.
+/// Reports when alerts would have fired. It writes nothing but the page that is asked for, and has no verdict.
 fn report_alerts(options: &AlertsOptions) -> Result<CommandOutput, Failure> {
     let instead = options.slos.as_deref().map(|file| Scenario::load(file, &[])).transpose();
     let instead = instead.map_err(Failure::wrong_input)?.map(|scenario| scenario.slos);
@@ -276,8 +276,20 @@ fn report_alerts(options: &AlertsOptions) -> Result<CommandOutput, Failure> {
     }
     let sources = Sources::fetch(&options.runs)?;
     let analysis = alerts::analyse(&sources.places, instead.as_deref()).map_err(Failure::wrong_input)?;
-    let text = if options.json { pretty(&analysis.json()) } else { text::alerts::report(&analysis) };
-    Ok(CommandOutput { exit: Exit::Passed, text })
+    let (text, json) = (text::alerts::report(&analysis), analysis.json());
+    let Some(place) = &options.out else {
+        return Ok(CommandOutput { exit: Exit::Passed, text: if options.json { pretty(&json) } else { text } });
+    };
+    let destination = Destination::of(place.clone())?;
+    let folder = ReportFolder::prepare(destination.place(), options.force)?;
+    let figures = match &analysis {
+        AlertAnalysis::Run(run) => figure::alerts::figures(run),
+        AlertAnalysis::Runs(_) => Vec::new(),
+    };
+    let html = page::alerts(&analysis, &figures);
+    let report = Report { name: "alerts", text, json, html, figures };
+    let output = CommandOutput { exit: Exit::Passed, text: report.write(folder, shown(options.json))? };
+    stored(output, &destination, destination.place(), options.json)
 }
 
 /// Merges the shards of a sweep into one folder, and reports it.

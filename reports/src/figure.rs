@@ -3,6 +3,7 @@
 //! The modules below make figures of runs and know nothing of pixels. [`draw`](crate::draw) draws figures and knows nothing
 //! of runs. Coordinates are in the units of the axes: seconds, shares, counts. A coordinate that is NaN is left out.
 
+pub mod alerts;
 pub mod compared;
 pub mod density;
 pub mod fidelity;

@@ -4,6 +4,7 @@
 //! Plots are in the page as SVG, drawn twice, for wide and for narrow screens. The style sheet shows one of the two, and
 //! darkens its colors with the page. Templates are `maud`'s, so what a scenario says is escaped by construction.
 
+mod alerts;
 mod compared;
 mod contents;
 mod distribution;
@@ -31,7 +32,7 @@ use crate::{
 };
 
 pub use self::{
-    compared::comparison, distribution::distribution, fidelity::fidelity, single::report, sweep::sweep,
+    alerts::alerts, compared::comparison, distribution::distribution, fidelity::fidelity, single::report, sweep::sweep,
     threshold::threshold,
 };
 

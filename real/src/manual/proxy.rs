@@ -82,7 +82,7 @@ pub(super) fn upstream(text: &str) -> Result<Location, Failure> {
     if let Some(entry) = entries.iter().find(|entry| entry.id == text) {
         return Ok(Location::Fixed(entry.address));
     }
-    Location::of(text)
+    Location::parse(text)
         .map_err(|error| Failure::wrong_input(format!("invalid value '{}' for '--upstream': {error}", text.visible())))
 }
 

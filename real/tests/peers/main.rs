@@ -12,7 +12,7 @@
 //! | `sequences` | retries, pushback, throttling and hedging, attempt by attempt |
 //! | `streams` | replies in tiles: streams that grpcio leaves, and streams that a server of grpcio breaks off |
 //! | `checks` | calls of grpcio to our servers, and to a server of grpcio that should answer the same |
-//! | `alerts` | alert rules, as Debian's Prometheus evaluates them |
+//! | `alerts`, `live_alerts` | alert rules, as Debian's Prometheus evaluates them: over imported runs, and while it scrapes one |
 //! | `events` | event streams: a run's rows through a broker |
 //! | `prometheus` | Debian's Prometheus, which scrapes a run and imports a simulated one |
 //! | `redis` | Debian's Redis as the store of a cache |
@@ -39,6 +39,7 @@ mod environment;
 mod events;
 mod figures;
 mod health;
+mod live_alerts;
 mod profile;
 mod prometheus;
 mod redis;

@@ -67,6 +67,19 @@ impl Drop for Running {
     }
 }
 
+/// A series with its labels: Unix times in seconds, and values.
+pub(crate) struct Series {
+    metric: Json,
+    pub(crate) points: Vec<(f64, f64)>,
+}
+
+impl Series {
+    /// Returns the value of a label; an empty one is none.
+    pub(crate) fn label(&self, name: &str) -> String {
+        self.metric[name].as_str().unwrap_or_default().to_owned()
+    }
+}
+
 /// A Prometheus with its data in a folder.
 pub(crate) struct Prometheus {
     _process: Running,
@@ -122,6 +135,15 @@ impl Prometheus {
         let time = at_s.map(|at| format!("&time={at}")).unwrap_or_default();
         let results = self.results("query", query, &time)?;
         Some(results.iter().filter_map(|result| result["value"][1].as_str()?.parse().ok()).collect())
+    }
+
+    /// Returns the series of a query over a range, such as `up[1m]`, that ends now.
+    pub(crate) fn series(&self, query: &str) -> Vec<Series> {
+        let results = self.results("query", query, "").expect("it answers");
+        let point = |value: &Json| Some((value[0].as_f64()?, value[1].as_str()?.parse().ok()?));
+        let points = |result: &Json| result["values"].as_array()?.iter().map(point).collect::<Option<Vec<_>>>();
+        let series = |result: &Json| Some(Series { metric: result["metric"].clone(), points: points(result)? });
+        results.iter().map(|result| series(result).expect("it is a range")).collect()
     }
 
     /// Returns the Unix times at which a query has a value, of those between two times, one each second.

@@ -127,6 +127,7 @@ pub enum Command {
     #[command(after_long_help = help_sections(
         &[
             "reports alerts runs/alerts/sim-seed42",
+            "reports alerts runs/alerts/sim-seed42 --out alerts",
             "reports alerts runs/alerts/sim-seeds0-100 --json",
             "reports alerts runs/crash/real-seed1 runs/crash/real-seed2 --slos scenarios/alerts.toml",
         ],
@@ -224,6 +225,14 @@ pub struct AlertsOptions {
     /// Takes the objectives of this scenario file instead of those of the runs; not of a sweep.
     #[arg(long, value_name = "FILE")]
     pub slos: Option<PathBuf>,
+
+    /// Writes a page with the burn rates of each rule over the run, the text and the JSON to this folder, too.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+
+    /// Replaces an earlier report in that folder even if it was changed.
+    #[arg(long, requires = "out")]
+    pub force: bool,
 
     /// Prints the report as JSON.
     #[arg(long)]

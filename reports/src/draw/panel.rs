@@ -239,7 +239,9 @@ fn draw_bar(canvas: &mut Canvas<'_>, bar: &Bar, paint: Paint, x: &Axis, y: &Axis
     let upper = frame.at(x, y, (bar.from, bar.row - bar.height / 2.0));
     let lower = frame.at(x, y, (bar.to, bar.row + bar.height / 2.0));
     if let (Some(upper), Some(lower)) = (upper, lower) {
-        canvas.rectangle(upper, (lower.0.max(upper.0 + 1.0), lower.1), paint, 1.0);
+        // On an axis that counts from the bottom up, the greater value is above.
+        let (top, bottom) = (upper.1.min(lower.1), upper.1.max(lower.1));
+        canvas.rectangle((upper.0, top), (lower.0.max(upper.0 + 1.0), bottom), paint, 1.0);
     }
 }
 

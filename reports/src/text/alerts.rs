@@ -38,10 +38,8 @@ fn seconds(us: u64) -> f64 {
 }
 
 fn of_run(run: &RunAlerts) -> String {
-    let RunAlerts { title, report, notes } = run;
-    let rules = report.slos.iter().flat_map(|slo| &slo.rules);
-    let (fired, without): (usize, u64) =
-        rules.fold((0, 0), |sum, rule| (sum.0 + rule.firings.len(), sum.1 + rule.false_alarms()));
+    let RunAlerts { title, report, notes, .. } = run;
+    let (fired, without) = run.fired();
     let mut sections = vec![format!("ALERTS  {}: {fired} fired, {without} of them without a fault\n", title.visible())];
     for slo in &report.slos {
         sections.push(rules_of(slo));
@@ -54,14 +52,18 @@ fn of_run(run: &RunAlerts) -> String {
 }
 
 fn rules_of(slo: &SloAlerts) -> String {
+    format!("  {}: {}\n\n{}", slo.slo, objective(slo), rules_table(slo).render())
+}
+
+/// Returns the objective in words, and how much of its error budget is spent.
+pub(crate) fn objective(slo: &SloAlerts) -> String {
     let share = slo.budget_spent.map_or_else(|| MISSING.to_owned(), percent);
-    let mut text = format!(
-        "  {}: {}; {} of {} were bad, which spends {share} of the error budget\n\n",
-        slo.slo,
-        slo.description,
-        slo.bad,
-        slo.good + slo.bad,
-    );
+    let SloAlerts { description, good, bad, .. } = slo;
+    format!("{description}; {bad} of {} were bad, which spends {share} of the error budget", good + bad)
+}
+
+/// Returns a row for each rule.
+pub(crate) fn rules_table(slo: &SloAlerts) -> TextTable {
     let mut table = TextTable::new(&[
         ("rule", Align::Left),
         ("severity", Align::Left),
@@ -84,15 +86,18 @@ fn rules_of(slo: &SloAlerts) -> String {
             missed.to_string(),
         ]);
     }
-    text.push_str(&table.render());
-    text
+    table
 }
 
-/// Returns a row for each fault: by how much each rule was late, and how long after the fault it was resolved.
 fn faults_of(slo: &SloAlerts, report: &AlertReport) -> String {
     if report.faults.is_empty() {
         return String::new();
     }
+    faults_table(slo, report).render() + &more(report.faults.len()) + &format!("  {LEGEND}\n")
+}
+
+/// Returns a row for each fault: by how much each rule was late, and how long after the fault it was resolved.
+pub(crate) fn faults_table(slo: &SloAlerts, report: &AlertReport) -> TextTable {
     let mut columns = vec![
         ("fault", Align::Left),
         ("kind", Align::Left),
@@ -117,15 +122,18 @@ fn faults_of(slo: &SloAlerts, report: &AlertReport) -> String {
         cells.extend(slo.rules.iter().map(|rule| outcome(&rule.faults[at])));
         table.row(cells);
     }
-    table.render() + &more(report.faults.len()) + LEGEND
+    table
 }
 
 /// Returns a line about the rows that a table of so many does not show.
 fn more(rows: usize) -> String {
-    match rows.saturating_sub(ROWS_SHOWN) {
-        0 => String::new(),
-        more => format!("  {more} more, which --json has\n"),
-    }
+    not_shown(rows).map_or_else(String::new, |more| format!("  {more}\n"))
+}
+
+/// Returns how many of so many rows a table does not show; `None` if it shows all.
+pub(crate) fn not_shown(rows: usize) -> Option<String> {
+    let more = rows.saturating_sub(ROWS_SHOWN);
+    (more > 0).then(|| format!("{more} more, which --json has"))
 }
 
 fn named(targets: &[String]) -> String {
@@ -136,8 +144,8 @@ fn named(targets: &[String]) -> String {
 }
 
 /// The legend below the table of faults.
-const LEGEND: &str =
-    "  a rule is late by / resolved after the fault is lifted; - is a fault with errors within the budget\n";
+pub(crate) const LEGEND: &str =
+    "a rule is late by / resolved after the fault is lifted; - is a fault with errors within the budget";
 
 fn outcome(alert: &FaultAlert) -> String {
     let resolved = alert.after_lifted_us.map_or_else(|| "never".to_owned(), |us| signed(us as f64 / 1e6));
@@ -154,6 +162,14 @@ fn signed(seconds: f64) -> String {
 }
 
 fn firings_of(slo: &SloAlerts) -> String {
+    match slo.rules.iter().map(|rule| rule.firings.len()).sum() {
+        0 => String::new(),
+        count => firings_table(slo).render() + &more(count),
+    }
+}
+
+/// Returns a row for each time that a rule fired, in order of time.
+pub(crate) fn firings_table(slo: &SloAlerts) -> TextTable {
     let mut table = TextTable::new(&[
         ("fired", Align::Left),
         ("at", Align::Right),
@@ -164,11 +180,7 @@ fn firings_of(slo: &SloAlerts) -> String {
     for rule in &slo.rules {
         firings.extend(rule.firings.iter().map(|firing| (rule.rule.rule.as_str(), firing)));
     }
-    if firings.is_empty() {
-        return String::new();
-    }
     firings.sort_by_key(|(_, firing)| firing.fired_us);
-    let count = firings.len();
     for (rule, firing) in firings.into_iter().take(ROWS_SHOWN) {
         table.row(vec![
             rule.to_owned(),
@@ -177,7 +189,7 @@ fn firings_of(slo: &SloAlerts) -> String {
             firing.fault.map_or_else(|| "no fault".to_owned(), |fault| format!("fault-{fault}")),
         ]);
     }
-    table.render() + &more(count)
+    table
 }
 
 fn of_runs(many: &ManyAlerts) -> String {
@@ -185,23 +197,33 @@ fn of_runs(many: &ManyAlerts) -> String {
     let mut sections = vec![format!("ALERTS  {}: {runs} runs\n", many.title.visible())];
     for (settings, tally) in &many.variants {
         if many.variants.len() > 1 {
-            let name = if settings.is_empty() { "as written".to_owned() } else { settings.join(", ") };
-            sections.push(format!("  {}: {} runs\n", name.visible(), tally.runs));
+            sections.push(format!("  {}\n", variant(settings, tally).visible()));
         }
         for rules in tally.rules.chunk_by(|a, b| a.slo == b.slo) {
-            sections.push(alarms(rules, tally));
-            sections.push(kinds(rules));
+            let name = rules.first().map_or("", |rule| rule.slo.as_str());
+            sections.push(format!("  {name}\n\n{}", alarms(rules, tally).render()));
+            let kinds = kinds(rules);
+            sections.push(if kinds.rows().is_empty() { String::new() } else { kinds.render() });
         }
     }
-    if many.left_out > 0 {
-        sections.push(format!("  {} runs do not count: they were stopped, or are not trusted\n", many.left_out));
-    }
+    sections.extend(left_out(many).map(|line| format!("  {line}\n")));
     sections.retain(|section| !section.is_empty());
     sections.join("\n")
 }
 
+/// Returns the settings of a variant, and the number of its runs.
+pub(crate) fn variant(settings: &[String], tally: &AlertTally) -> String {
+    let name = if settings.is_empty() { "as written".to_owned() } else { settings.join(", ") };
+    format!("{name}: {} runs", tally.runs)
+}
+
+/// Returns how many runs do not count; `None` if all do.
+pub(crate) fn left_out(many: &ManyAlerts) -> Option<String> {
+    (many.left_out > 0).then(|| format!("{} runs do not count: they were stopped, or are not trusted", many.left_out))
+}
+
 /// Returns a row for each rule of an objective.
-fn alarms(rules: &[RuleTally], tally: &AlertTally) -> String {
+pub(crate) fn alarms(rules: &[RuleTally], tally: &AlertTally) -> TextTable {
     let mut table = TextTable::new(&[
         ("rule", Align::Left),
         ("severity", Align::Left),
@@ -219,12 +241,11 @@ fn alarms(rules: &[RuleTally], tally: &AlertTally) -> String {
             format!("{} of {}", rule.runs_with_false_alarms, tally.runs),
         ]);
     }
-    let name = rules.first().map_or("", |rule| rule.slo.as_str());
-    format!("  {name}\n\n{}", table.render())
+    table
 }
 
 /// Returns a row for each rule of an objective and each kind of faults.
-fn kinds(rules: &[RuleTally]) -> String {
+pub(crate) fn kinds(rules: &[RuleTally]) -> TextTable {
     let mut table = TextTable::new(&[
         ("rule", Align::Left),
         ("fault", Align::Left),
@@ -254,7 +275,7 @@ fn kinds(rules: &[RuleTally]) -> String {
             ]);
         }
     }
-    if table.rows().is_empty() { String::new() } else { table.render() }
+    table
 }
 
 fn times(percentiles: Option<Percentiles>) -> String {

@@ -112,6 +112,69 @@ fn several_runs_and_a_sweep_of_them_have_one_table() {
 }
 
 #[test]
+fn a_page_has_the_burn_rates_of_each_objective_its_tables_and_the_faults() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = folder(directory.path(), 42);
+    let out = directory.path().join("page");
+    let output = reports(&["alerts", &place, "--out", word(&out)]).unwrap();
+    let text = reports(&["alerts", &place]).unwrap().text;
+    assert_eq!(output.text, format!("{text}  report  {}\n", out.join("report.html").display()));
+    let names = ["alerts.txt", "alerts.json", "report.html"].map(str::to_owned).into_iter();
+    let plots = ["availability", "fast-enough"]
+        .iter()
+        .flat_map(|slo| ["svg", "png"].map(|end| format!("burn_rate_{slo}.{end}")));
+    names.chain(plots).for_each(|name| assert!(out.join(&name).is_file(), "{name}"));
+    assert_eq!(fs::read_to_string(out.join("alerts.txt")).unwrap(), text);
+    let page = fs::read_to_string(out.join("report.html")).unwrap();
+    for part in [
+        "<figure id=\"burn_rate_fast-enough\"",
+        "fast-enough",
+        "99 % of OK requests take up to 1s",
+        "14.4 times the budget",
+        "over 1m",
+        "over 5s",
+        "fault-0 freeze",
+        "missed",
+        "a rule is late by",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+    let json: Value = serde_json::from_str(&fs::read_to_string(out.join("alerts.json")).unwrap()).unwrap();
+    assert_eq!(json["slos"][1]["slo"], "fast-enough");
+    // A bar for each time that a rule fires, beside one for each rule in the legends.
+    let rules = json["slos"][1]["rules"].as_array().unwrap();
+    let firings: usize = rules.iter().map(|rule| rule["firings"].as_array().unwrap().len()).sum();
+    let plot = fs::read_to_string(out.join("burn_rate_fast-enough.svg")).unwrap();
+    assert_eq!((firings, plot.matches("fill=\"#D55E00\"").count()), (1, rules.len() + 1));
+    // The same run gives the same page; what was changed is not replaced.
+    reports(&["alerts", &place, "--out", word(&out)]).unwrap();
+    assert_eq!(fs::read_to_string(out.join("report.html")).unwrap(), page);
+    fs::write(out.join("alerts.txt"), "mine").unwrap();
+    assert!(refused(&["alerts", &place, "--out", word(&out)]).contains("--force"));
+    reports(&["alerts", &place, "--out", word(&out), "--force"]).unwrap();
+
+    let sweep_place = directory.path().join("sweep");
+    sweep(&sweep_place, &scenario(), row);
+    let of_sweep = directory.path().join("of-sweep");
+    reports(&["alerts", word(&sweep_place), "--out", word(&of_sweep)]).unwrap();
+    let page = fs::read_to_string(of_sweep.join("report.html")).unwrap();
+    assert!(page.contains("as written: 3 runs") && !page.contains("<figure"), "{page}");
+}
+
+#[test]
+fn an_objective_of_a_kind_that_no_request_of_the_run_has_is_noted() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = folder(directory.path(), 42);
+    let file = directory.path().join("slos.toml");
+    let kind = "[[load.request]]\nname = \"thumbnail\"\n";
+    fs::write(&file, format!("{SCENARIO}{kind}[[slo]]\nname = \"a\"\nobjective = 0.9\nrequest = \"thumbnail\"\n"))
+        .unwrap();
+    let text = reports(&["alerts", &place, "--slos", word(&file)]).unwrap().text;
+    assert!(text.contains("a: 90 % of requests of the kind thumbnail are OK; 0 of 0 were bad"), "{text}");
+    assert!(text.contains("no request of the kind thumbnail has ended, which the objective a counts"), "{text}");
+}
+
+#[test]
 fn what_has_no_objectives_is_refused_with_the_remedy() {
     let directory = tempfile::tempdir().unwrap();
     let plain = directory.path().join("plain");

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, fs, sync::atomic::AtomicU64, time::Duration};
 
 use kernel::{
     export::{Family, Timeline, Value},
+    record::{Name, RequestRow},
     scenario::Scenario,
     status::Outcome,
 };
@@ -126,11 +127,20 @@ fn at_the_end_of_every_scenario_all_requests_are_counted_and_no_level_is_below_z
         let Ok(run) = sim::run_measured(&plan, Duration::from_secs(600), &AtomicU64::new(0)) else { continue };
         let timeline = run.timeline(&plan, Duration::from_secs(1));
         let rows = &run.run.run.records.requests;
-        let counted = |outcome: Outcome| rows.iter().filter(|row| row.status == outcome).count() as u64;
         let end = u64::MAX;
-        for outcome in [Outcome::OK, Outcome::Dropped, Outcome::Degraded] {
-            let value = timeline.value(Family::Requests, &[outcome.name()], end);
-            assert_eq!(value, Some(&Value::Count(counted(outcome))), "{}: {}", file.display(), outcome.name());
+        let kinds = plan.scenario.load.request.iter().map(|kind| Some(kind.name.as_str())).collect::<Vec<_>>();
+        for kind in if kinds.is_empty() { vec![None] } else { kinds } {
+            for outcome in [Outcome::OK, Outcome::Dropped, Outcome::Degraded] {
+                let is_of = |row: &&RequestRow| row.status == outcome && row.kind.as_ref().map(Name::as_str) == kind;
+                let counted = Value::Count(rows.iter().filter(is_of).count() as u64);
+                let labels: Vec<&str> = [outcome.name()].into_iter().chain(kind).collect();
+                assert_eq!(
+                    timeline.value(Family::Requests, &labels, end),
+                    Some(&counted),
+                    "{}: {labels:?}",
+                    file.display()
+                );
+            }
         }
         assert_eq!(timeline.value(Family::RequestsInFlight, &[], end), Some(&Value::Level(0)), "{}", file.display());
         for at in 0..plan.scenario.duration.as_secs() {
