@@ -5,7 +5,9 @@
 //! a process of its own, which is this program again.
 
 use std::{
+    convert::Infallible,
     env,
+    num::NonZeroUsize,
     path::Path,
     process::{Command, Stdio},
     sync::{
@@ -25,7 +27,7 @@ use kernel::{
 use rand::RngExt;
 use sim::{
     Plan,
-    guided::{BATCH, GuidedSearch, Recipe},
+    guided::{GuidedSearch, Proposal, Recipe},
     reduction::Goal,
 };
 
@@ -34,6 +36,9 @@ const RUNS_MAX: u64 = 2_000;
 
 /// The seeds of one search.
 const SEEDS: u64 = 1_000_000;
+
+/// The first seed of searches for which the search is tuned; those that are compared have lower ones.
+const TUNING_SEED: u64 = 500 * SEEDS;
 
 /// Resamples of an interval.
 const RESAMPLES: usize = 4_000;
@@ -55,6 +60,14 @@ struct Options {
     /// Does the guided searches alone, as searches at random do not change with them.
     #[arg(long)]
     guided_only: bool,
+
+    /// Searches for every second bug only, the first included, with other seeds: what the search may be tuned on.
+    #[arg(long)]
+    tuning: bool,
+
+    /// Number of threads [default: as many as there are cores].
+    #[arg(long, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
 
     /// Searches for the bug of this index, in this process.
     #[arg(long, hide = true)]
@@ -133,28 +146,24 @@ fn at_random(base: &Scenario, from_seed: u64) -> u64 {
 
 /// Returns the same of a guided search.
 fn guided(base: &Scenario, from_seed: u64) -> u64 {
-    let mut search = GuidedSearch::new(base, from_seed);
     let mut runs = 0;
-    while runs < RUNS_MAX {
-        let batch: Vec<_> = (0..BATCH).map(|_| search.propose()).collect();
-        for proposal in &batch {
-            runs += 1;
-            let (found, learned) = play(base, &proposal.recipe, true);
-            if found {
-                return runs;
-            }
-            search.learn(proposal, &learned);
-        }
-    }
-    RUNS_MAX + 1
+    let end = |proposal: Proposal| {
+        runs += 1;
+        let (found, moments) = play(base, &proposal.recipe, true);
+        Ok::<_, Infallible>((found.then_some(()), moments))
+    };
+    // Runs are played when it is their turn, so that none behind a find is.
+    let Ok(found) = GuidedSearch::new(base, from_seed).search(|runs| RUNS_MAX - runs, |_, batch| batch.to_vec(), end);
+    found.map_or(RUNS_MAX + 1, |()| runs)
 }
 
-/// Computes `of` each number on all cores, and returns the results in order.
-fn on_all_cores(count: u64, of: impl Fn(u64) -> u64 + Sync) -> Vec<u64> {
+/// Computes `of` each number on this number of threads, on all cores by default, and returns the results in order.
+fn on_threads(jobs: Option<NonZeroUsize>, count: u64, of: impl Fn(u64) -> u64 + Sync) -> Vec<u64> {
     let next = AtomicU64::new(0);
     let done = Mutex::new(Vec::new());
     thread::scope(|scope| {
-        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+        let all = || thread::available_parallelism().map_or(1, usize::from);
+        for _ in 0..jobs.map_or_else(all, usize::from) {
             scope.spawn(|| {
                 loop {
                     let number = next.fetch_add(1, Relaxed);
@@ -178,14 +187,18 @@ fn search_for(rare: &Rare, options: &Options) {
     let base = rare.load();
     let print = |runs: Vec<u64>| println!("{}", runs.iter().map(u64::to_string).collect::<Vec<_>>().join(" "));
     if let Some(count) = options.count {
-        return print(on_all_cores(count, |seed| {
+        return print(on_threads(options.jobs, count, |seed| {
             u64::from(play(&base, &Recipe { seed, branches: Vec::new() }, false).0)
         }));
     }
+    let from_seed = if options.tuning { TUNING_SEED } else { 0 };
+    let searches = |search: fn(&Scenario, u64) -> u64| {
+        on_threads(options.jobs, options.searches, |number| search(&base, from_seed + number * SEEDS))
+    };
     if !options.guided_only {
-        print(on_all_cores(options.searches, |number| at_random(&base, number * SEEDS)));
+        print(searches(at_random));
     }
-    print(on_all_cores(options.searches, |number| guided(&base, number * SEEDS)));
+    print(searches(guided));
 }
 
 /// Has a process of its own search for the bug of this index. Returns its lines of results.
@@ -194,6 +207,8 @@ fn results(index: usize, options: &Options) -> Vec<Vec<u64>> {
     command.args(["--index", &index.to_string(), "--searches", &options.searches.to_string()]);
     command.args(options.count.iter().flat_map(|count| ["--count".to_owned(), count.to_string()]));
     command.args(options.guided_only.then_some("--guided-only"));
+    command.args(options.tuning.then_some("--tuning"));
+    command.args(options.jobs.iter().flat_map(|jobs| ["--jobs".to_owned(), jobs.to_string()]));
     let ended = command.stderr(Stdio::inherit()).output().expect("it starts");
     assert!(ended.status.success(), "the searches for bug {index} end with {}", ended.status);
     let lines = String::from_utf8(ended.stdout).expect("it prints numbers");
@@ -230,7 +245,9 @@ fn main() {
     let capped = |runs: &[u64]| runs.iter().filter(|runs| **runs > RUNS_MAX).count();
     let cell = |runs: &[u64]| format!("{:.0} ({})", mean(runs), capped(runs));
     let mut logarithms = Vec::new();
-    for (index, rare) in BUGS.iter().enumerate().filter(|(_, rare)| rare.name().contains(&options.bug)) {
+    let is_chosen =
+        |index: usize, rare: &Rare| rare.name().contains(&options.bug) && !(options.tuning && index % 2 == 1);
+    for (index, rare) in BUGS.iter().enumerate().filter(|(index, rare)| is_chosen(*index, rare)) {
         match &results(index, &options)[..] {
             [random, guided] => {
                 let (ratio, [low, high]) = ratio(random, guided);

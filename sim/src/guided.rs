@@ -2,7 +2,8 @@
 //!
 //! A run at random has to meet all conditions of a failure at once, and most failures that need more than one need two or three (Kuhn, Wallace
 //! and Gallo, 2004). Faults are drawn from the seed, so which of them [overlap] is known before a run is played. A guided search draws
-//! several runs, and plays the one whose pairs and triples of faults were in the fewest runs so far: as covering arrays do, but for times.
+//! several runs, and plays the one whose pairs and triples of faults last the longest and lasted the least in the runs so far: as covering arrays
+//! do, but for times. Those count more whose faults have a [profile] that led to many situations.
 //!
 //! Its runs are of three kinds:
 //!
@@ -11,12 +12,13 @@
 //!   assertions). The search keeps the runs that were in a [situation](kernel::coverage::Situation) first. A child plays the run of its parent
 //!   up to the virtual time of that situation, and draws everything again [from there](kernel::entropy::branch). Situations that few runs were in
 //!   come more often (the schedule of AFLFast: Böhme and others, 2016), and so do parents whose children were in new situations.
-//! * The others have a new seed and its first fault, and draw everything again when it begins. What begins behind a branch begins soon, so that
-//!   faults are close together.
+//! * The others have one of several new seeds and its first fault, and draw everything again when it begins. What begins behind a branch begins
+//!   soon, so that faults are close together.
 //!
 //! What is proposed depends on the seed of the search and on what it has learned, in the order in which it has learned it.
 
 mod overlap;
+mod profile;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -27,6 +29,7 @@ use kernel::{
 };
 
 use overlap::{Outlook, Overlaps};
+use profile::{Profile, Yields};
 
 /// The share of runs with a new seed and nothing else.
 pub const PLAIN: f64 = 0.05;
@@ -35,7 +38,10 @@ pub const PLAIN: f64 = 0.05;
 pub const GOING_ON: f64 = 0.2;
 
 /// Number of runs that are drawn for each of the others that is played.
-pub const DRAWN: usize = 16;
+pub const DRAWN: usize = 32;
+
+/// Number of new seeds whose first faults these begin with.
+pub const SEEDS: u64 = 8;
 
 /// Number of runs that are proposed before their results are learned, so that they can be played at once. It does not depend on the number of
 /// threads, so that the result does not, either.
@@ -70,6 +76,8 @@ pub struct GuidedSearch {
     known: BTreeMap<Situation, Known>,
     /// The overlaps of the runs that were proposed.
     overlaps: Overlaps,
+    /// What the profiles of faults promise.
+    yields: Yields,
 }
 
 /// A run that was in a situation before any other run.
@@ -100,11 +108,13 @@ pub struct Proposal {
     pub recipe: Recipe,
     /// The run that it goes on from, by its place in the corpus; none for a new seed.
     parent: Option<usize>,
+    /// The profiles of its faults.
+    profiles: Vec<Profile>,
 }
 
 impl Proposal {
     fn of_seed(seed: u64, branches: Vec<Branch>) -> Self {
-        Self { recipe: Recipe { seed, branches }, parent: None }
+        Self { recipe: Recipe { seed, branches }, parent: None, profiles: Vec::new() }
     }
 }
 
@@ -118,40 +128,49 @@ impl GuidedSearch {
             corpus: Vec::new(),
             known: BTreeMap::new(),
             overlaps: Overlaps::default(),
+            yields: Yields::default(),
         }
     }
 
     /// Returns the next run to play.
     pub fn propose(&mut self) -> Proposal {
         let drawn = unit(&mut self.rng);
-        let (proposal, outlook) = if drawn < PLAIN {
-            self.outlook(Proposal::of_seed(self.next_seed, Vec::new()))
+        let (mut proposal, outlook) = if drawn < PLAIN {
+            self.plain()
         } else if drawn < PLAIN + GOING_ON && !self.known.is_empty() {
             self.newest_of(Self::child)
+        } else if self.scenario.nemesis.is_some() {
+            let newest = self.newest_of(|search, number| search.close(number));
+            self.next_seed = self.next_seed.wrapping_add(SEEDS);
+            newest
         } else {
             // Without random faults there is nothing to choose: the faults of all seeds are those of the file.
-            match self.scenario.nemesis.as_ref().and_then(|_| self.first_fault()) {
-                Some(at) => self.newest_of(|search, number| search.close(at, number)),
-                None => self.outlook(Proposal::of_seed(self.next_seed, Vec::new())),
-            }
+            self.plain()
         };
-        self.overlaps.add(outlook);
-        match proposal.parent {
-            None => self.next_seed = self.next_seed.wrapping_add(1),
-            Some(parent) => self.corpus[parent].children += 1,
+        self.overlaps.add(&outlook);
+        proposal.profiles = outlook.into_profiles();
+        if let Some(parent) = proposal.parent {
+            self.corpus[parent].children += 1;
         }
         proposal
+    }
+
+    /// Returns the run of the next seed, as it is.
+    fn plain(&mut self) -> (Proposal, Outlook) {
+        let proposal = Proposal::of_seed(self.next_seed, Vec::new());
+        self.next_seed = self.next_seed.wrapping_add(1);
+        self.outlook(proposal)
     }
 
     /// Draws runs, and returns the first of those that promise the most.
     fn newest_of(&mut self, mut draw: impl FnMut(&mut Self, u64) -> Proposal) -> (Proposal, Outlook) {
         let first = draw(self, 1);
         let mut best = self.outlook(first);
-        let mut novelty = self.overlaps.novelty(&best.1);
+        let mut novelty = self.overlaps.novelty(&best.1, &self.yields);
         for number in 2..=DRAWN as u64 {
             let next = draw(self, number);
             let next = self.outlook(next);
-            let of_next = self.overlaps.novelty(&next.1);
+            let of_next = self.overlaps.novelty(&next.1, &self.yields);
             if of_next > novelty {
                 (best, novelty) = (next, of_next);
             }
@@ -164,14 +183,11 @@ impl GuidedSearch {
         (proposal, outlook)
     }
 
-    /// Returns when the first fault of the next seed begins.
-    fn first_fault(&self) -> Option<Duration> {
-        self.scenario.explicit(self.next_seed).faults.iter().map(|fault| fault.at).min()
-    }
-
-    /// Returns the run of the next seed with a branch at this time, the draw of this number.
-    fn close(&self, at: Duration, number: u64) -> Proposal {
-        Proposal::of_seed(self.next_seed, vec![Branch { at, salt: number }])
+    /// Returns the run of one of the next seeds with a branch at its first fault, the draw of this number.
+    fn close(&self, number: u64) -> Proposal {
+        let seed = self.next_seed.wrapping_add(number % SEEDS);
+        let first = self.scenario.explicit(seed).faults.iter().map(|fault| fault.at).min();
+        Proposal::of_seed(seed, first.map(|at| Branch { at, salt: number }).into_iter().collect())
     }
 
     /// Returns a run that goes on from a kept one, the draw of this number.
@@ -183,7 +199,7 @@ impl GuidedSearch {
         // a run has a salt of its own.
         let salt = u64::from(kept.children) * DRAWN as u64 + number;
         recipe.branches.push(Branch { at: Duration::from_micros(at_us + 1), salt });
-        Proposal { recipe, parent: Some(parent) }
+        Proposal { recipe, parent: Some(parent), profiles: Vec::new() }
     }
 
     /// Chooses the situation to go on from. Returns the run that was in it first, and when.
@@ -213,6 +229,9 @@ impl GuidedSearch {
             });
             known.runs = known.runs.saturating_add(1);
         }
+        // Much of what a child reached is what its parent did.
+        let profiles = if proposal.parent.is_none() { &proposal.profiles[..] } else { &[] };
+        self.yields.learn(profiles, moments.len());
         if is_new {
             self.corpus.push(Kept { recipe: proposal.recipe.clone(), children: 0, finds: 0 });
             if let Some(parent) = proposal.parent {
@@ -220,6 +239,40 @@ impl GuidedSearch {
             }
         }
         is_new
+    }
+
+    /// Plays runs in batches until one is what is searched for, and returns it; `None` if there are no more runs before that.
+    ///
+    /// `rest` returns how many more runs there may be, given the number of those that were played. `play` plays a batch, the first run of which
+    /// has this number in the search, in any order; it may leave work for `end`, to which its results go one by one, in the order of the batch.
+    /// `end` returns what was found in a run, if anything, and what the run reached. What follows a find in its batch counts for nothing.
+    ///
+    /// # Errors
+    ///
+    /// Returns the first error of `end`.
+    pub fn search<R, T, E>(
+        &mut self,
+        mut rest: impl FnMut(u64) -> u64,
+        mut play: impl FnMut(u64, &[Proposal]) -> Vec<R>,
+        mut end: impl FnMut(R) -> Result<(Option<T>, Vec<Moment>), E>,
+    ) -> Result<Option<T>, E> {
+        let mut runs = 0;
+        loop {
+            let most = usize::try_from(rest(runs)).unwrap_or(BATCH).min(BATCH);
+            if most == 0 {
+                return Ok(None);
+            }
+            let batch: Vec<Proposal> = (0..most).map(|_| self.propose()).collect();
+            let played = play(runs, &batch);
+            for (proposal, played) in batch.iter().zip(played) {
+                let (found, moments) = end(played)?;
+                self.learn(proposal, &moments);
+                if found.is_some() {
+                    return Ok(found);
+                }
+            }
+            runs += batch.len() as u64;
+        }
     }
 
     /// Returns the number of runs that were kept.
@@ -339,7 +392,7 @@ mod tests {
         assert!((1..15).contains(&plain), "one of twenty: {plain}");
         let overlaps = |recipes: &[Recipe]| {
             let mut all = Overlaps::default();
-            recipes.iter().for_each(|recipe| all.add(Outlook::new(&scenario, recipe)));
+            recipes.iter().for_each(|recipe| all.add(&Outlook::new(&scenario, recipe)));
             all.kinds()
         };
         let random: Vec<_> = (1..=100).map(|seed| Recipe { seed, branches: Vec::new() }).collect();

@@ -4,13 +4,20 @@ use std::{collections::BTreeMap, time::Duration};
 
 use kernel::scenario::{Fault, Scenario};
 
-use super::Recipe;
+use super::{
+    Recipe,
+    profile::{Profile, Yields},
+};
 
-/// How long what a fault has done may last after its end: a server that comes back, a connection that is made again.
+/// How long what a fault has done may last after its end: a server that comes back, a connection that is made again. It is the unit of the
+/// times of overlaps.
 const AFTERMATH: Duration = Duration::from_millis(300);
 
+/// The shortest time that an overlap counts.
+const TIME_MIN: Duration = Duration::from_millis(10);
+
 /// Two or three faults that overlap, in the order of their starts.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Overlap {
     Pair {
         kinds: [&'static str; 2],
@@ -49,14 +56,18 @@ struct Span {
     server: usize,
     start: Duration,
     end: Duration,
+    /// The place of the fault in the run.
+    fault: usize,
 }
 
 impl Span {
-    fn all(fault: &Fault, run: Duration) -> impl Iterator<Item = Self> + '_ {
+    /// Returns the fault at this place in a run that lasts for `run`, at each of its servers.
+    fn all(place: usize, fault: &Fault, run: Duration) -> impl Iterator<Item = Self> + '_ {
         // A fault without an end lasts to that of the run.
         let lasts = if fault.kind.is_over_at_once() { Some(Duration::ZERO) } else { fault.kind.lasts() };
         let end = fault.at + lasts.unwrap_or(run);
-        fault.targets.iter().map(move |&server| Self { kind: fault.kind.name(), server, start: fault.at, end })
+        let kind = fault.kind.name();
+        fault.targets.iter().map(move |&server| Self { kind, server, start: fault.at, end, fault: place })
     }
 
     /// Returns whether this one, which begins later, overlaps `other`.
@@ -65,20 +76,43 @@ impl Span {
     }
 }
 
-/// How many of the proposed runs had each overlap.
+/// How long the proposed runs had each overlap, in units of [`AFTERMATH`].
 #[derive(Debug, Default)]
-pub(super) struct Overlaps(BTreeMap<Overlap, u32>);
+pub(super) struct Overlaps(BTreeMap<Overlap, f64>);
 
 /// The overlaps of a run that could be proposed.
 #[derive(Debug)]
-pub(super) struct Outlook(Vec<Overlap>);
+pub(super) struct Outlook {
+    overlaps: Vec<Timed>,
+    /// Those of the faults of the run, in its order.
+    profiles: Vec<Profile>,
+}
+
+/// An overlap in a run.
+#[derive(Debug)]
+struct Timed {
+    overlap: Overlap,
+    /// How long all of its faults, or what they have done, last at once, in units of [`AFTERMATH`]. What needs calls needs time.
+    time: f64,
+    /// Its faults, by their places in the run; the last one again in a pair.
+    faults: [usize; 3],
+}
+
+impl Timed {
+    fn new(overlap: Overlap, [a, b, c]: [&Span; 3]) -> Self {
+        let end = a.end.min(b.end).min(c.end) + AFTERMATH;
+        let time = end.saturating_sub(c.start).max(TIME_MIN).as_secs_f64() / AFTERMATH.as_secs_f64();
+        Self { overlap, time, faults: [a.fault, b.fault, c.fault] }
+    }
+}
 
 impl Outlook {
     /// Returns the overlaps of a run of `scenario`, each time that it has them; behind a branch those alone in which a fault begins behind the
     /// last one.
     pub(super) fn new(scenario: &Scenario, recipe: &Recipe) -> Self {
         let run = scenario.explicit_with(recipe.seed, &recipe.branches);
-        let mut spans: Vec<Span> = run.faults.iter().flat_map(|fault| Span::all(fault, run.duration)).collect();
+        let places = run.faults.iter().enumerate();
+        let mut spans: Vec<Span> = places.flat_map(|(place, fault)| Span::all(place, fault, run.duration)).collect();
         spans.sort_by_key(|span| span.start);
         let since = recipe.branches.last().map(|branch| branch.at);
         // They are in order, so that the last one of an overlap begins last.
@@ -90,22 +124,36 @@ impl Outlook {
                 let same_server = a.server == b.server;
                 if is_new(b) {
                     let start = Start::from_gap(b.start - a.start);
-                    overlaps.push(Overlap::Pair { kinds: [a.kind, b.kind], same_server, start });
+                    let pair = Overlap::Pair { kinds: [a.kind, b.kind], same_server, start };
+                    overlaps.push(Timed::new(pair, [a, b, b]));
                 }
                 for c in others[place + 1..].iter().filter(|c| is_new(c) && c.overlaps(b)) {
                     let same_server = [same_server, a.server == c.server, b.server == c.server];
-                    overlaps.push(Overlap::Triple { kinds: [a.kind, b.kind, c.kind], same_server });
+                    let triple = Overlap::Triple { kinds: [a.kind, b.kind, c.kind], same_server };
+                    overlaps.push(Timed::new(triple, [a, b, c]));
                 }
             }
         }
-        Self(overlaps)
+        Self { overlaps, profiles: run.faults.iter().map(Profile::new).collect() }
+    }
+
+    /// Returns the profiles of the faults of the run, in its order.
+    pub(super) fn into_profiles(self) -> Vec<Profile> {
+        self.profiles
     }
 }
 
 impl Overlaps {
-    /// Returns how much may be new in a run: the sum over its overlaps of one by the number of proposed runs that had it, this one included.
-    pub(super) fn novelty(&self, outlook: &Outlook) -> f64 {
-        outlook.0.iter().map(|overlap| 1.0 / f64::from(1 + self.0.get(overlap).copied().unwrap_or_default())).sum()
+    /// Returns how much may be new in a run: the sum over its overlaps of their time, by one more than that of the runs that were proposed, and
+    /// by what their faults promise.
+    pub(super) fn novelty(&self, outlook: &Outlook, yields: &Yields) -> f64 {
+        let promises: Vec<f64> = outlook.profiles.iter().map(|profile| yields.promise(profile)).collect();
+        let novelty = |Timed { overlap, time, faults: [a, b, c] }: &Timed| {
+            let third = if matches!(overlap, Overlap::Pair { .. }) { 1.0 } else { promises[*c] };
+            let promise = promises[*a] * promises[*b] * third;
+            time * promise / (1.0 + self.0.get(overlap).copied().unwrap_or_default())
+        };
+        outlook.overlaps.iter().map(novelty).sum()
     }
 
     /// Returns the number of different overlaps.
@@ -115,10 +163,9 @@ impl Overlaps {
     }
 
     /// Notes that a run is proposed.
-    pub(super) fn add(&mut self, outlook: Outlook) {
-        for overlap in outlook.0 {
-            let runs = self.0.entry(overlap).or_default();
-            *runs = runs.saturating_add(1);
+    pub(super) fn add(&mut self, outlook: &Outlook) {
+        for Timed { overlap, time, .. } in &outlook.overlaps {
+            *self.0.entry(*overlap).or_default() += time;
         }
     }
 }
@@ -142,21 +189,28 @@ mod tests {
         )
     }
 
+    fn overlaps(faults: &str) -> Vec<Timed> {
+        Outlook::new(&scenario(faults), &Recipe::default()).overlaps
+    }
+
     #[test]
     fn faults_overlap_in_pairs_and_triples_until_their_aftermath_is_over() {
         let last = 2_000 + AFTERMATH.as_millis() as u64;
         let faults =
             [fault("crash", 1_000, 1_000, 0), fault("freeze", 1_100, 300, 1), fault("crash", last, 100, 0)].concat();
-        let Outlook(overlaps) = Outlook::new(&scenario(&faults), &Recipe::default());
+        let overlaps = overlaps(&faults);
         let pair = |kinds, same_server, start| Overlap::Pair { kinds, same_server, start };
-        assert_eq!(
-            overlaps,
-            [pair(["crash", "freeze"], false, Start::Soon), pair(["crash", "crash"], true, Start::Late)]
-        );
+        let kinds: Vec<_> = overlaps.iter().map(|timed| timed.overlap).collect();
+        assert_eq!(kinds, [pair(["crash", "freeze"], false, Start::Soon), pair(["crash", "crash"], true, Start::Late)]);
+        let times: Vec<_> = overlaps.iter().map(|timed| timed.time).collect();
+        assert_eq!(times, [2.0, 0.01 / 0.3], "to the end of the freeze and 300 ms more; not less than 10 ms");
         let faults = [fault("crash", 1_000, 500, 0), fault("freeze", 1_010, 500, 1), fault("crash", 1_100, 500, 1)];
-        let Outlook(overlaps) = Outlook::new(&scenario(&faults.concat()), &Recipe::default());
+        let overlaps = self::overlaps(&faults.concat());
         let triple = Overlap::Triple { kinds: ["crash", "freeze", "crash"], same_server: [false, false, true] };
-        assert!(overlaps.len() == 4 && overlaps.contains(&triple), "{overlaps:?}");
+        let found = overlaps.iter().find(|timed| timed.overlap == triple).expect("all three overlap");
+        assert_eq!((overlaps.len(), found.faults), (4, [0, 1, 2]));
+        let time = 700.0 / 300.0;
+        assert!((found.time - time).abs() < 1e-9, "{} is not {time}", found.time);
     }
 
     #[test]
@@ -165,12 +219,20 @@ mod tests {
             [fault("crash", 1_000, 3_000, 0), fault("freeze", 1_100, 3_000, 1), fault("freeze", 2_000, 500, 2)];
         let scenario = scenario(&faults.concat());
         let behind = |ms| Recipe { seed: 1, branches: vec![Branch { at: Duration::from_millis(ms), salt: 1 }] };
-        let count = |ms| Outlook::new(&scenario, &behind(ms)).0.len();
-        assert_eq!([500, 1_500, 2_500].map(count), [4, 3, 0]);
+        let outlook = |ms| Outlook::new(&scenario, &behind(ms));
+        assert_eq!([500, 1_500, 2_500].map(|ms| outlook(ms).overlaps.len()), [4, 3, 0]);
         let mut overlaps = Overlaps::default();
-        let outlook = || Outlook::new(&scenario, &behind(500));
-        assert_eq!(overlaps.novelty(&outlook()), 4.0);
-        overlaps.add(outlook());
-        assert_eq!(overlaps.novelty(&outlook()), 2.0);
+        let mut yields = Yields::default();
+        let first = outlook(500);
+        let time = |timed: &Timed| timed.time;
+        let all: f64 = first.overlaps.iter().map(time).sum();
+        assert_eq!(overlaps.novelty(&first, &yields), all);
+        overlaps.add(&first);
+        let less: f64 = first.overlaps.iter().map(|timed| timed.time / (1.0 + timed.time)).sum();
+        assert_eq!(overlaps.novelty(&first, &yields), less);
+        (0..9).for_each(|_| yields.learn(&[], 100));
+        yields.learn(&first.profiles[..1], 200);
+        let more = overlaps.novelty(&first, &yields);
+        assert!(more > 1.2 * less, "crashes promise more: {more} and {less}");
     }
 }

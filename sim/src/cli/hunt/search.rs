@@ -1,6 +1,7 @@
 //! The search for a run that fails.
 
 use std::{
+    mem,
     num::NonZeroUsize,
     path::Path,
     sync::{
@@ -13,7 +14,7 @@ use std::{
 use crate::{
     Plan,
     calibration::Calibration,
-    guided::{BATCH, GuidedSearch, Proposal, Recipe},
+    guided::{GuidedSearch, Proposal, Recipe},
     reduction::{Goal, Stop},
 };
 use kernel::{
@@ -199,22 +200,18 @@ impl Hunt<'_> {
         }
         let mut search = GuidedSearch::new(&base, self.args.from_seed);
         let mut played = Played::default();
-        let mut found = None;
-        while found.is_none() && bar.elapsed() < self.args.lasts && played.runs < self.args.runs {
-            let rest = usize::try_from(self.args.runs - played.runs).unwrap_or(BATCH);
-            let batch: Vec<Proposal> = (0..BATCH.min(rest)).map(|_| search.propose()).collect();
-            for (proposal, ended) in batch.iter().zip(self.play(&batch, played.runs, jobs)) {
-                let ended = ended?;
-                // What follows in the batch has been played, and counts for nothing.
-                if found.is_some() {
-                    break;
-                }
-                played.add(&ended);
-                search.learn(proposal, &ended.moments);
-                found = ended.finding();
-            }
-            show(bar, played.runs);
-        }
+        let rest = |runs| {
+            show(bar, runs);
+            if bar.elapsed() < self.args.lasts { self.args.runs - runs } else { 0 }
+        };
+        let play = |first, batch: &[Proposal]| self.play(batch, first, jobs);
+        let end = |ended: Result<Ended, Failure>| {
+            let mut ended = ended?;
+            played.add(&ended);
+            let moments = mem::take(&mut ended.moments);
+            Ok((ended.finding(), moments))
+        };
+        let found = search.search(rest, play, end)?;
         played.kept = Some(Kept { runs: search.corpus_len(), situations: search.situations() });
         Ok((found, played))
     }
