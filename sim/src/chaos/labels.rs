@@ -24,24 +24,30 @@ impl FromStr for Selection {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = |what: String| format!("{what}; write LABEL=VALUE:SERVERS, such as app=web:server-1,server-2");
-        let (labels, servers) =
-            text.split_once(':').ok_or_else(|| wrong("there is no `:` behind the labels".to_owned()))?;
-        let label = |label: &str| match label.split_once('=') {
-            Some((key, value)) if !key.is_empty() && !value.is_empty() => Ok((key.to_owned(), value.to_owned())),
-            _ => Err(wrong(format!("`{label}` is no label with a value"))),
-        };
-        let server = |name: &str| {
-            let number = name.strip_prefix("server-").and_then(|number| number.parse::<usize>().ok());
-            let number = number.filter(|number| *number < SERVERS_MAX && server_name(*number) == name);
-            number.ok_or_else(|| wrong(format!("`{name}` is no name of a server")))
-        };
-        let labels = labels.split(',').map(label).collect::<Result<_, _>>()?;
-        let mut servers = servers.split(',').map(server).collect::<Result<Vec<_>, _>>()?;
+        let (labels, servers) = text.split_once(':').ok_or_else(|| wrong("there is no `:` behind the labels"))?;
+        let labels = labels.split(',').map(parse_label).collect::<Result<_, _>>()?;
+        let mut servers = servers.split(',').map(parse_server).collect::<Result<Vec<_>, _>>()?;
         servers.sort_unstable();
         servers.dedup();
         Ok(Self { labels, servers })
     }
+}
+
+fn parse_label(label: &str) -> Result<(String, String), String> {
+    match label.split_once('=') {
+        Some((key, value)) if !key.is_empty() && !value.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(wrong(&format!("`{label}` is no label with a value"))),
+    }
+}
+
+fn parse_server(name: &str) -> Result<usize, String> {
+    let number = name.strip_prefix("server-").and_then(|number| number.parse().ok());
+    let number = number.filter(|number| *number < SERVERS_MAX && server_name(*number) == name);
+    number.ok_or_else(|| wrong(&format!("`{name}` is no name of a server")))
+}
+
+fn wrong(what: &str) -> String {
+    format!("{what}; write LABEL=VALUE:SERVERS, such as app=web:server-1,server-2")
 }
 
 /// The numbers of servers end before this one, as those at the end of names do.
