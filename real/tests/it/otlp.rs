@@ -171,7 +171,7 @@ fn a_collector_gets_the_names_and_the_counts_of_a_run() {
         (key.to_vec(), point.count)
     });
     assert_eq!(counted.collect::<BTreeMap<_, _>>(), failed);
-    assert!(failed.contains_key(&["server-1", "UNAVAILABLE"].map(str::to_owned).to_vec()), "{failed:?}");
+    assert!(failed.contains_key(["server-1", "UNAVAILABLE"].map(str::to_owned).as_slice()), "{failed:?}");
     for point in durations {
         assert_eq!(point.bucket_counts.iter().sum::<u64>(), point.count);
         assert_eq!(point.bucket_counts.len(), point.explicit_bounds.len() + 1);
