@@ -280,7 +280,7 @@ fn report_alerts(options: &AlertsOptions) -> Result<CommandOutput, Failure> {
     let Some(place) = &options.out else {
         return Ok(CommandOutput { exit: Exit::Passed, text: if options.json { pretty(&json) } else { text } });
     };
-    let destination = Destination::of(place.clone())?;
+    let destination = Destination::from_path(place.clone())?;
     let folder = ReportFolder::prepare(destination.place(), options.force)?;
     let figures = match &analysis {
         AlertAnalysis::Run(run) => figure::alerts::figures(run),

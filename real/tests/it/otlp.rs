@@ -83,7 +83,7 @@ fn text(attributes: &[KeyValue], key: &str) -> Option<String> {
 struct Metrics<'a>(BTreeMap<&'a str, &'a Data>);
 
 impl<'a> Metrics<'a> {
-    fn of(request: &'a ExportMetricsServiceRequest) -> Self {
+    fn new(request: &'a ExportMetricsServiceRequest) -> Self {
         let [resource] = &request.resource_metrics[..] else { panic!("{request:?}") };
         let attributes = &resource.resource.as_ref().expect("it says of whom").attributes;
         assert_eq!(text(attributes, "service.name").as_deref(), Some("rehearsal"));
@@ -155,7 +155,7 @@ fn a_collector_gets_the_names_and_the_counts_of_a_run() {
     assert!(last.head.starts_with(&format!("POST /v1/metrics HTTP/1.1\r\nHost: {address}\r\n")), "{}", last.head);
     assert!(last.head.contains("\r\nContent-Type: application/x-protobuf\r\n"), "{}", last.head);
 
-    let metrics = Metrics::of(&last.request);
+    let metrics = Metrics::new(&last.request);
     let run = folder.path().join("run");
     let by_kind = ["status", "kind"];
     let requests = rows(&run, "requests.jsonl", &by_kind);
@@ -227,7 +227,7 @@ fn a_load_by_hand_sends_its_own_metrics() {
     assert!(load.0.wait().expect("it is our child").success());
     let last = received.try_iter().last().expect("there is a message");
     assert!(last.head.starts_with("POST /custom HTTP/1.1\r\n"), "{}", last.head);
-    let metrics = Metrics::of(&last.request);
+    let metrics = Metrics::new(&last.request);
     assert_eq!(metrics.by("rehearsal.requests", &["status"]), BTreeMap::from([(vec!["OK".to_owned()], 40)]));
     let started = BTreeMap::from([(vec!["server-0".to_owned()], 40)]);
     assert_eq!(metrics.by("grpc.client.attempt.started", &["server"]), started);
