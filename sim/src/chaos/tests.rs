@@ -240,7 +240,7 @@ fn a_fault_of_certificates_brings_tls_with_it() {
     let experiment = "{\"title\": \"t\", \"method\": [{\"type\": \"action\", \"name\": \"a\", \"provider\": {\"type\": \"python\", \
                       \"module\": \"chaosrehearsal.actions\", \"func\": \"inject\", \"arguments\": {\"fault\": \"certificate_expired\", \
                       \"target\": \"server-1\", \"options\": {\"duration\": \"5s\"}}}}]}";
-    let (text, notes) = scenario_of(experiment, AT, None).unwrap();
+    let (text, notes) = scenario_of(experiment, AT, None, &[]).unwrap();
     assert!(notes.is_empty(), "{notes:?}");
     let scenario = Scenario::parse("t.toml", &text, &[]).unwrap();
     assert!(scenario.tls.is_some(), "{text}");
