@@ -3,6 +3,7 @@
 //! | module | contents |
 //! | --- | --- |
 //! | `http` | requests and answers |
+//! | `listening` | the sockets, which are closed before a client is answered |
 //! | `proxies` | the proxies, as the API changes them |
 //! | `toxic` | toxics, as faults of a link |
 //! | `closing` | the end of connections after a time |
@@ -11,6 +12,7 @@
 mod closing;
 mod flow;
 mod http;
+mod listening;
 mod proxies;
 mod toxic;
 

@@ -109,15 +109,28 @@ fn proxies_are_listed_added_changed_and_removed() {
 
     let (status, changed) = proxied.ask("POST /proxies/another%20one", Some(json!({ "enabled": false })));
     assert_eq!((status, &changed["enabled"], &changed["listen"]), (200, &json!(false), &added["listen"]));
-    crate::child::wait_until("it listens no more", || Socket::connect(address).is_err());
+    assert!(Socket::connect(address).is_err(), "it accepts connections after its client was answered");
     assert_eq!(proxied.ask("POST /reset", None).0, 204);
     assert_eq!(sent_back(Socket::connect(address).expect("it listens again"), b"again"), Ok(b"again".to_vec()));
+    // Its socket is closed and opened again within each of these, at the address that the socket before had.
+    for upstream in ["127.0.0.1:1", &*proxied.upstream] {
+        let elsewhere = json!({ "upstream": upstream, "listen": added["listen"] });
+        let (status, moved) = proxied.ask("POST /proxies/another%20one", Some(elsewhere.clone()));
+        assert_eq!(
+            (status, &moved["enabled"], &moved["upstream"]),
+            (200, &json!(true), &elsewhere["upstream"]),
+            "{moved}"
+        );
+    }
+    let replaced = json!([{ "name": "another one", "upstream": "localhost:1", "listen": added["listen"] }]);
+    let (status, replaced) = proxied.ask("POST /populate", Some(replaced));
+    assert_eq!((status, &replaced["proxies"][0]["listen"]), (201, &added["listen"]), "{replaced}");
     assert_eq!(proxied.ask("DELETE /proxies/another%20one", None).0, 204);
     assert_eq!(
         proxied.ask("GET /proxies/another%20one", None),
         (404, json!({ "error": "proxy not found", "status": 404 }))
     );
-    crate::child::wait_until("it listens no more", || Socket::connect(address).is_err());
+    assert!(Socket::connect(address).is_err(), "it accepts connections after it was deleted");
 
     let (status, populated) =
         proxied.ask("POST /populate", Some(json!([{ "name": "p", "upstream": proxied.upstream, "enabled": false }])));

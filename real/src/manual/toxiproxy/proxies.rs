@@ -3,11 +3,9 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
-    pin::pin,
     sync::{Arc, Mutex},
 };
 
-use futures_util::future::select;
 use kernel::{
     cli::Failure,
     entropy::Entropy,
@@ -18,7 +16,6 @@ use kernel::{
     world::SharedWorld,
 };
 use serde_json::{Value, json};
-use tokio::sync::Notify;
 
 use super::{
     super::{
@@ -30,6 +27,7 @@ use super::{
     },
     Refused,
     closing::Deadline,
+    listening::Listening,
     toxic::Toxic,
 };
 use crate::{
@@ -53,8 +51,8 @@ pub(in super::super) struct Toxified {
     toxics: Vec<Toxic>,
     /// Its listener, for a proxy that has not started.
     listener: Option<LinkListener>,
-    /// Ends the listening; `None` while it is disabled.
-    stop: Option<Arc<Notify>>,
+    /// Its listening; `None` while it is disabled.
+    listening: Option<Listening>,
 }
 
 impl Toxified {
@@ -68,7 +66,7 @@ impl Toxified {
     ) -> Self {
         let listener = Some(listener);
         let upstream_text = upstream_text.to_owned();
-        Self { listen, upstream_text, upstream, faults, toxics: Vec::new(), listener, stop: None }
+        Self { listen, upstream_text, upstream, faults, toxics: Vec::new(), listener, listening: None }
     }
 
     fn name(&self) -> String {
@@ -77,7 +75,7 @@ impl Toxified {
 
     /// Listens, unless it does.
     fn enable(&mut self, world: &SharedWorld, timer: &Timer) -> Result<(), Refused> {
-        if self.stop.is_some() {
+        if self.listening.is_some() {
             return Ok(());
         }
         let listener = match self.listener.take() {
@@ -90,21 +88,17 @@ impl Toxified {
                 LinkListener::new(backlog, self.faults.link().clone())
             }
         };
-        let stop = Arc::new(Notify::new());
-        let stopped = stop.clone();
-        let upstream = self.upstream.clone();
-        let passing = world.clone();
-        world.spawn(Box::pin(async move {
-            select(pin!(pass_on(passing, listener, upstream)), pin!(stopped.notified())).await;
-        }));
-        self.stop = Some(stop);
+        let passing = pass_on(world.clone(), listener, self.upstream.clone());
+        let accepting = Box::pin(async { drop(passing.await) });
+        self.listening = Some(Listening::start(world, accepting));
         Ok(())
     }
 
-    /// Listens no more, and resets the connections.
+    /// Closes the listening socket, and resets the connections.
     fn disable(&mut self) {
-        if let Some(stop) = self.stop.take() {
-            stop.notify_one();
+        if let Some(listening) = self.listening.take() {
+            // First, so that no connection is accepted after the reset of the others.
+            drop(listening);
             self.faults.reset_connections(Selection::default());
         }
     }
@@ -163,7 +157,7 @@ impl Toxified {
             "name": self.name(),
             "listen": self.listen.to_string(),
             "upstream": self.upstream_text,
-            "enabled": self.stop.is_some(),
+            "enabled": self.listening.is_some(),
             "toxics": self.toxics.iter().map(Toxic::json).collect::<Vec<_>>(),
         })
     }
@@ -251,7 +245,7 @@ impl Proxies {
             faults: Arc::new(ActiveFaults::new(link, None, None)),
             toxics: Vec::new(),
             listener: None,
-            stop: None,
+            listening: None,
         };
         if body["enabled"].as_bool().unwrap_or(true) {
             proxy.enable(&self.world, &self.timer)?;
@@ -298,7 +292,7 @@ impl Proxies {
         let upstream = body["upstream"].as_str().filter(|text| !text.is_empty());
         let upstream = upstream.map(|text| server(text).map(|location| (text, location))).transpose()?;
         self.on(name, |proxy| {
-            let was_enabled = proxy.stop.is_some();
+            let was_enabled = proxy.listening.is_some();
             let moved = listen.filter(|listen| *listen != proxy.listen);
             let leads = upstream.filter(|(text, _)| *text != proxy.upstream_text);
             if moved.is_some() || leads.is_some() {
