@@ -91,16 +91,12 @@ fn the_table_of_the_model_is_one_of_a_calibration() {
     assert!(warm.try_into::<Distribution>().is_ok());
 }
 
-#[test]
-fn a_pause_is_found_and_what_overlaps_it_is_left_out() {
+/// The rows of requests that are intended, sent, worked on until, and answered at these microseconds.
+fn records(requests: impl IntoIterator<Item = [u64; 4]>) -> Records {
     let mut records = Records::default();
-    for id in 0..400_u64 {
-        let intended = 100_000 + id * 1_000;
-        // The machine stands still for 3 ms.
-        let late = if (100..103).contains(&id) { (103 - id) * 1_000 } else { 0 };
-        let [sent, end] = [intended + 50 + late, intended + 250 + late];
+    for (id, [intended, sent, end, done]) in requests.into_iter().enumerate() {
         let row = serde_json::json!({
-            "id": id, "intended_us": intended, "sent_us": sent, "done_us": end + 80, "latency_us": end + 80 - intended,
+            "id": id, "intended_us": intended, "sent_us": sent, "done_us": done, "latency_us": done - intended,
             "status": "OK", "server": "server-0", "attempts": 1, "failovers": 0, "size": "64x64",
         });
         records.requests.push(serde_json::from_value(row).unwrap());
@@ -110,11 +106,37 @@ fn a_pause_is_found_and_what_overlaps_it_is_left_out() {
         });
         records.events.push(serde_json::from_value(event).unwrap());
     }
-    let run = RunPaths::from_records(&records, 1_000, 0.5, 0.0);
+    records
+}
+
+fn left_out(run: &RunPaths) -> Vec<usize> {
+    run.paths.iter().enumerate().filter(|(_, path)| !path.counts).map(|(id, _)| id).collect()
+}
+
+#[test]
+fn a_pause_is_found_and_what_overlaps_it_is_left_out() {
+    let requests = (0..400_u64).map(|id| {
+        let intended = 100_000 + id * 1_000;
+        // The machine stands still for 3 ms.
+        let late = if (100..103).contains(&id) { (103 - id) * 1_000 } else { 0 };
+        let end = intended + 250 + late;
+        [intended, intended + 50 + late, end, end + 80]
+    });
+    let run = RunPaths::from_records(&records(requests), 1_000, 0.5, 0.0);
     assert_eq!(run.pauses, [3_000.0]);
-    let left_out: Vec<_> = run.paths.iter().enumerate().filter(|(_, path)| !path.counts).map(|(id, _)| id).collect();
-    assert_eq!(left_out, [100, 101, 102, 103]);
+    assert_eq!(left_out(&run), [100, 101, 102, 103]);
     assert_eq!(pauses(&[run]).unwrap().0, 2.0);
+}
+
+#[test]
+fn requests_that_overlap_are_left_out() {
+    let request = |intended: u64, took: u64| [intended, intended + 50, intended + took - 80, intended + took];
+    // The second one is over before the third one begins, and the first one is not.
+    let three = [(100_000, 500), (100_100, 300), (100_450, 300)];
+    let alone = [(101_000, 300), (101_300, 300), (102_000, 300)];
+    let requests = three.into_iter().chain(alone).map(|(intended, took)| request(intended, took));
+    let run = RunPaths::from_records(&records(requests), 1_000, 0.1, 0.0);
+    assert_eq!((run.pauses.len(), left_out(&run)), (0, vec![0, 1, 2]));
 }
 
 #[test]
