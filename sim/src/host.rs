@@ -197,12 +197,10 @@ impl World for Host {
                 return Box::pin(std::future::pending());
             };
             let host = self.id;
-            let is_first = cost.nth == 0;
+            let follow_up = (cost.nth == 0).then(|| processors.times().follow_up(cost.what, cost.units));
             return Box::pin(async move {
                 processors.run(host, piece).await;
-                if is_first {
-                    processors.follow_up(host);
-                }
+                processors.follow_up(host, follow_up.unwrap_or_default());
             });
         }
         let Some(service_time) = self.known(cost, self.shared.compute.service_time(cost)) else {

@@ -116,9 +116,9 @@ impl Processors {
         kernel::entropy::unit(&mut rng)
     }
 
-    /// Lets the machine do what follows a call of `host` away from its path: the record of the call is written and passed on.
-    pub(crate) fn follow_up(self: &Arc<Self>, host: HostId) {
-        let time = self.times.follow_up();
+    /// Lets the machine do what follows a call of `host` away from its path, if that takes any time: the record of the call is written and
+    /// passed on, and its memory is freed.
+    pub(crate) fn follow_up(self: &Arc<Self>, host: HostId, time: Duration) {
         if !time.is_zero() {
             self.begin(host, Piece { warm: time, cold: time }, Waker::noop().clone());
         }

@@ -92,9 +92,19 @@ pub(super) struct MachineModel {
     follow_up_us: f64,
     timer: WarmAndCold,
     messages: Vec<MessageTimes>,
-    services: Vec<(&'static str, String, WarmAndCold)>,
+    services: Vec<ServiceTimes>,
     /// How the runs at each rate compare with the model, by rate.
     predictions: Vec<Prediction>,
+}
+
+/// The times of computations of one size.
+#[derive(Debug)]
+struct ServiceTimes {
+    workload: &'static str,
+    size: String,
+    times: WarmAndCold,
+    /// Processor time of what follows a call, in microseconds; `None` if the runs had several sizes.
+    follow_up_us: Option<f64>,
 }
 
 /// The times of messages of one size.
@@ -128,8 +138,8 @@ impl MachineModel {
         let timer = WarmAndCold::fit(of_pictures.values().flat_map(|stages| stages[LATE].clone()).collect())?;
         let mut messages = Vec::new();
         let mut services = Vec::new();
-        let others = runs.others.iter().map(|(workload, runs)| (*workload, samples(runs, &fit)));
-        for (workload, by_size) in [("sobel", of_pictures)].into_iter().chain(others) {
+        let others = runs.others.iter().map(|(workload, runs)| (*workload, samples(runs, &fit), runs.as_slice()));
+        for (workload, by_size, runs) in [("sobel", of_pictures, &[][..])].into_iter().chain(others) {
             for (size, stages) in by_size {
                 let [_, to_server, service, to_client] = stages.map(WarmAndCold::fit);
                 let (Some(to_server), Some(service), Some(to_client)) = (to_server, service, to_client) else {
@@ -138,7 +148,8 @@ impl MachineModel {
                 let own = (workload != "sobel").then_some(workload);
                 let bytes = reply_bytes(&size);
                 messages.push(MessageTimes { workload: own, size: size.clone(), bytes, to_server, to_client });
-                services.push((workload, size, service));
+                let follow_up_us = follow_up(runs.iter().filter(|run| run.has_only(&size)));
+                services.push(ServiceTimes { workload, size, times: service, follow_up_us });
             }
         }
         messages.sort_by_key(|times| (times.workload, times.bytes));
@@ -146,7 +157,7 @@ impl MachineModel {
             cores,
             fit,
             pauses: pauses(&runs.fitted),
-            follow_up_us: follow_up(&runs.fitted),
+            follow_up_us: follow_up(runs.fitted.iter()).unwrap_or(0.0),
             timer,
             messages,
             services,
@@ -188,7 +199,10 @@ impl MachineModel {
             LATE => Some(&self.timer),
             TO_SERVER => message().map(|times| &times.to_server),
             TO_CLIENT => message().map(|times| &times.to_client),
-            _ => self.services.iter().find(|times| times.0 == "sobel" && times.1 == size).map(|times| &times.2),
+            _ => {
+                let service = self.services.iter().find(|service| service.workload == "sobel" && service.size == size);
+                service.map(|service| &service.times)
+            }
         }
     }
 
@@ -261,11 +275,12 @@ impl MachineModel {
                 lines.push(format!("{direction}.cold_us = {}", written(&times.cold)));
             }
         }
-        for (workload, size, times) in &self.services {
+        for ServiceTimes { workload, size, times, follow_up_us } in &self.services {
             lines.extend([String::new(), "[[machine.service_time]]".to_owned()]);
             lines.push(format!("workload = \"{workload}\""));
             lines.push(format!("units = {}        # {size}", units(size)));
             lines.extend(both(times));
+            lines.extend(follow_up_us.map(|micros| format!("follow_up_us = {micros:.1}")));
         }
         lines.push(String::new());
         lines.join("\n")
@@ -315,22 +330,23 @@ fn pauses(runs: &[RunPaths]) -> Option<(f64, Vec<(f64, f64)>)> {
 }
 
 /// Returns the processor time of a call that no stage of it contains, in microseconds: from the runs at the lowest and the highest rate,
-/// as the processes take the same time to start in both.
-fn follow_up(runs: &[RunPaths]) -> f64 {
-    let of_rate = |(rate, _): (u64, u64)| {
-        let runs = runs.iter().filter(move |run| run.rate == rate);
+/// as the processes take the same time to start in both. `None` without runs at two rates.
+fn follow_up<'a>(runs: impl Iterator<Item = &'a RunPaths> + Clone) -> Option<f64> {
+    let rates = || runs.clone().map(|run| run.rate);
+    let of_rate = |rate: u64| {
+        let runs = runs.clone().filter(move |run| run.rate == rate);
         runs.fold((0.0, 0.0), |(time, calls), run| (time + run.processor_us, calls + run.paths.len() as f64))
     };
-    let low = of_rate(FITTED[0]);
-    let high = of_rate(FITTED[FITTED.len() - 1]);
+    let highest = rates().max()?;
+    let (low, high) = (of_rate(rates().min()?), of_rate(highest));
     if high.1 <= low.1 {
-        return 0.0;
+        return None;
     }
     let of_call = (high.0 - low.0) / (high.1 - low.1);
-    let busiest = runs.iter().filter(|run| run.rate == FITTED[FITTED.len() - 1].0);
+    let busiest = runs.filter(|run| run.rate == highest);
     let paths: Vec<_> = busiest.flat_map(|run| &run.paths).filter(|path| path.counts).collect();
     let in_path: f64 = paths.iter().map(|path| path.moments[STAGES] - path.moments[TO_SERVER]).sum();
-    (of_call - in_path / paths.len().max(1) as f64 - THREAD_SWITCH_US).max(0.0)
+    Some((of_call - in_path / paths.len().max(1) as f64 - THREAD_SWITCH_US).max(0.0))
 }
 
 /// The bytes of a reply to an input of this size: an image has one for each pixel, and the order of a search has each node's number, of seven bits

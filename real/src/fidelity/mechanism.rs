@@ -76,7 +76,13 @@ impl Mechanism {
             Self::Coldness => warm(calibration.get_mut("machine")),
             Self::Sharing => set(calibration, "cores", UNSHARED_CORES.into()),
             Self::Pauses => remove(calibration, "machine", "pauses"),
-            Self::FollowUp => set(calibration, "follow_up_us", 0.0.into()),
+            Self::FollowUp => {
+                set(calibration, "follow_up_us", 0.0.into());
+                for service in table(calibration, "machine").and_then(|machine| services(machine)).into_iter().flatten()
+                {
+                    service.as_table_mut().and_then(|service| service.remove("follow_up_us"));
+                }
+            }
             Self::Timers => {
                 calibration.remove("timer");
                 punctual(calibration);
@@ -181,6 +187,11 @@ fn punctual(calibration: &mut Table) {
     }
 }
 
+/// The times of computations on the machine.
+fn services(machine: &mut Table) -> Option<&mut Vec<Value>> {
+    machine.get_mut("service_time")?.as_array_mut()
+}
+
 /// Keeps the smallest message of each workload.
 fn keep_smallest(parent: &mut Table) {
     let Some(Value::Array(messages)) = parent.get_mut("message") else { return };
@@ -205,7 +216,8 @@ mod tests {
         [machine.timer]\nwarm_us = [[0.0, 60.0]]\ncold_us = [[0.0, 200.0]]\n\
         [[machine.message]]\nbytes = 4096\nto_server = { warm_us = [[0.0, 80.0]], cold_us = [[0.0, 300.0]] }\n\
         [[machine.message]]\nbytes = 256\nto_server = { warm_us = [[0.0, 70.0]], cold_us = [[0.0, 290.0]] }\n\
-        [[machine.message]]\nworkload = 'dfs'\nbytes = 9\nto_server = { warm_us = [[0.0, 7.0]], cold_us = [[0.0, 9.0]] }\n";
+        [[machine.message]]\nworkload = 'dfs'\nbytes = 9\nto_server = { warm_us = [[0.0, 7.0]], cold_us = [[0.0, 9.0]] }\n\
+        [[machine.service_time]]\nworkload = 'dfs'\nunits = 9\nfollow_up_us = 3.0\n";
 
     fn without(mechanism: Mechanism) -> Table {
         let [only] = calibrations(CALIBRATION, &[Choice::One(mechanism)]).unwrap().try_into().ok().unwrap();
@@ -220,6 +232,7 @@ mod tests {
         assert!(!without(Mechanism::Machine).contains_key("machine"));
         assert_eq!(machine(Mechanism::Sharing)["cores"].as_integer(), Some(UNSHARED_CORES));
         assert_eq!(machine(Mechanism::FollowUp)["follow_up_us"].as_float(), Some(0.0));
+        assert_eq!(machine(Mechanism::FollowUp)["service_time"][0].get("follow_up_us"), None);
         assert_eq!(machine(Mechanism::Timers)["timer"]["cold_us"].to_string(), "[[0.0, 0.0]]");
         assert!(!without(Mechanism::Connection)["link"].as_table().unwrap().contains_key("connect_us"));
 

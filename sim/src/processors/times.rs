@@ -36,7 +36,7 @@ pub(crate) struct MachineTimes {
     pub(crate) cores: NonZeroUsize,
     /// Processor time after which waiting work takes the place of running work, in microseconds.
     slice_us: f64,
-    /// Processor time of what follows a call away from its path, in microseconds.
+    /// Processor time of what follows a call away from its path, in microseconds, unless the computation has a time of its own.
     follow_up_us: f64,
     /// How processors get cold and warm.
     pub(crate) coldness: ColdnessRates,
@@ -83,6 +83,9 @@ pub(crate) struct ServicePieces {
     pub(crate) warm: Distribution,
     #[serde(rename = "cold_us")]
     pub(crate) cold: Distribution,
+    /// Processor time of what follows a call of this size away from its path, in microseconds.
+    #[serde(default)]
+    follow_up_us: Option<f64>,
 }
 
 /// The times of messages of all sizes in one direction.
@@ -113,8 +116,8 @@ impl MachineTimes {
             Some(format!("`machine.cores` is up to {CORES_MAX}, and here {}", self.cores))
         } else if !(1.0..=TIME_MAX).contains(&self.slice_us) {
             Some(format!("`machine.slice_us` is from 1 to {TIME_MAX}, and here {}", self.slice_us))
-        } else if !(0.0..=TIME_MAX).contains(&self.follow_up_us) {
-            Some(format!("`machine.follow_up_us` is from 0 to {TIME_MAX}, and here {}", self.follow_up_us))
+        } else if let Some(wrong) = self.follow_ups().find(|time| !(0.0..=TIME_MAX).contains(time)) {
+            Some(format!("`follow_up_us` of a machine is from 0 to {TIME_MAX}, and here {wrong}"))
         } else if !(0.0..=PAUSES_PER_SECOND_MAX).contains(&pauses) {
             Some(format!("`machine.pauses.per_second` is from 0 to {PAUSES_PER_SECOND_MAX}, and here {pauses}"))
         } else if self.messages.iter().all(|message| message.workload.is_some()) {
@@ -153,8 +156,26 @@ impl MachineTimes {
         Duration::from_secs_f64(self.slice_us / 1e6)
     }
 
-    /// Processor time of what follows a call away from its path.
-    pub(crate) fn follow_up(&self) -> Duration {
-        Duration::from_secs_f64(self.follow_up_us / 1e6)
+    /// Processor time of what follows a call that computes `what` of this many units, away from its path. Between two sizes it is linear in the
+    /// size; beyond the smallest and the largest it is that of these.
+    pub(crate) fn follow_up(&self, what: &str, units: u64) -> Duration {
+        let known = self.service_times.iter().filter(|time| time.workload == what);
+        let mut known = known.filter_map(|time| Some((time.units.get() as f64, time.follow_up_us?)));
+        let units = units as f64;
+        let below = known.clone().rfind(|(size, _)| *size <= units);
+        let above = known.find(|(size, _)| *size >= units);
+        let micros = match (below, above) {
+            (Some(below), Some(above)) if below.0 < above.0 => {
+                below.1 + (above.1 - below.1) * (units - below.0) / (above.0 - below.0)
+            }
+            (Some((_, nearest)), _) | (None, Some((_, nearest))) => nearest,
+            (None, None) => self.follow_up_us,
+        };
+        Duration::from_secs_f64(micros / 1e6)
+    }
+
+    /// All times of what follows a call, in microseconds.
+    fn follow_ups(&self) -> impl Iterator<Item = f64> {
+        [self.follow_up_us].into_iter().chain(self.service_times.iter().filter_map(|time| time.follow_up_us))
     }
 }

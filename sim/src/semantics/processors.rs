@@ -57,6 +57,23 @@ fn a_machine_that_slept_takes_longer() {
 }
 
 #[test]
+fn what_follows_a_call_takes_time_by_the_size_of_the_call() {
+    let service = |units: u64, follow_up_us: u64| {
+        format!(
+            "[[machine.service_time]]\nworkload = 'sobel'\nunits = {units}\nwarm_us = [[0.0, 820.0]]\ncold_us = [[0.0, 820.0]]\n\
+             follow_up_us = {follow_up_us}\n"
+        )
+    };
+    // With one processor the worker's reply waits for what follows. An image of 64x64 is half-way between the two sizes.
+    let machine = format!("{}{}{}", machine(1), service(2_048, 100), service(6_144, 300));
+    assert_eq!(latencies_us(&records_on_machine(&machine, "load.rate = 1"))[1..], [30 + 300 + 820 + 200 + 500; 2]);
+    assert!(
+        refused(&machine.replace("follow_up_us = 300", "follow_up_us = -1"))
+            .contains("`follow_up_us` of a machine is from 0")
+    );
+}
+
+#[test]
 fn a_frozen_server_does_not_work() {
     // The freeze begins in the service.
     let freeze = "load.rate = 1\nclient.attempt_timeout = '2s'\n[[fault]]\nat = '1.0005s'\nkind = 'freeze'\ntarget = 'server-0'\nduration = '100ms'";

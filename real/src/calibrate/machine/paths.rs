@@ -106,6 +106,11 @@ impl RunPaths {
         }
     }
 
+    /// Returns whether all requests are of this size.
+    pub(super) fn has_only(&self, size: &str) -> bool {
+        self.paths.iter().all(|path| path.size == size)
+    }
+
     /// Finds the times in which stages were held up, and leaves out the requests that overlap them.
     fn find_pauses(&mut self) {
         let mut by_size: BTreeMap<&str, [Vec<f64>; STAGES]> = BTreeMap::new();

@@ -140,6 +140,22 @@ fn requests_that_overlap_are_left_out() {
 }
 
 #[test]
+fn what_follows_a_call_is_the_processor_time_that_no_stage_has() {
+    // Ten calls more take 10 ms more, and each of them is under way for 500 µs from its sending on.
+    let run_at = |rate: u64, calls: u64, processor_us: f64| {
+        let requests = (0..calls).map(|id| {
+            let intended = 100_000 + id * 1_000;
+            [intended, intended + 50, intended + 470, intended + 550]
+        });
+        RunPaths::from_records(&records(requests), rate, 1.0, processor_us)
+    };
+    let runs = [run_at(10, 10, 50_000.0), run_at(20, 20, 60_000.0)];
+    assert_eq!(follow_up(runs.iter()), Some(1_000.0 - 500.0 - THREAD_SWITCH_US));
+    assert_eq!(follow_up(runs[..1].iter()), None);
+    assert!(runs[0].has_only("64x64") && !runs[0].has_only("16x16"));
+}
+
+#[test]
 fn a_machine_whose_coldness_never_changes_has_one_distribution() {
     let same = WarmAndCold::fit((0..500).map(|number| (1.0, f64::from(number))).collect()).unwrap();
     assert_eq!(same.warm, same.cold);
