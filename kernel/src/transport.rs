@@ -15,7 +15,7 @@ use std::future::Future;
 use futures_util::FutureExt;
 
 pub(crate) use header_first::{BodyError, HeaderFirst, MESSAGE_HEADER_BYTES, WatchHeld};
-pub(crate) use payload::{Io, Joined, LARGE, Noted, Payloads};
+pub(crate) use payload::{Io, Joined, LARGE, Noted, Payloads, Two};
 pub(crate) use timer::WorldTimer;
 
 use http::HeaderValue;

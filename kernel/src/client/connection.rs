@@ -41,7 +41,7 @@ use crate::{
     time::Instant,
     tls,
     transport::{Executor, Io, Joined, Payloads, WorldTimer, bearer},
-    world::{BoxFuture, SharedWorld, Stream, timeout_at},
+    world::{BoxFuture, BoxStream, SharedWorld, timeout_at},
 };
 
 /// The least time that an attempt to connect may take; from the connection-backoff document.
@@ -289,7 +289,7 @@ impl Keeper {
             Err(_) => return Err(Cause::ConnectTimeout),
         };
         let opening = stream.opening();
-        let (sender, connection) = handshake(&self.world, stream, self.keepalive).await?;
+        let (sender, connection) = handshake(&self.world, Box::new(stream), self.keepalive).await?;
         let mut connection: BoxFuture<'static, Cause> = Box::pin(connection);
         if let Some(opening) = opening {
             let mut until_data = pin!(opening.until_data());
@@ -366,11 +366,13 @@ pub(super) struct SendError {
 
 /// Starts HTTP/2 over `stream`. Returns the means to send requests, and the future that carries them, which completes with the
 /// cause when the connection is lost.
-pub(super) async fn handshake<S: Stream + 'static>(
+///
+/// The stream is of the type that servers have, so that both share the code of HTTP/2's frames.
+pub(super) async fn handshake(
     world: &SharedWorld,
-    stream: S,
+    stream: BoxStream,
     keepalive: Option<Keepalive>,
-) -> Result<(Sender, impl Future<Output = Cause> + use<S>), Cause> {
+) -> Result<(Sender, impl Future<Output = Cause> + use<>), Cause> {
     let io = Io::new(stream);
     let payloads = io.payloads();
     let mut builder = http2::Builder::new(Executor(world.clone()));

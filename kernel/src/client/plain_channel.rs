@@ -90,7 +90,7 @@ impl PlainChannel {
     ///
     /// Fails with UNAVAILABLE if the HTTP/2 handshake fails.
     pub async fn over(world: SharedWorld, stream: impl Stream + 'static) -> Result<Self, Failure> {
-        let (sender, connection) = connection::handshake(&world, stream, None)
+        let (sender, connection) = connection::handshake(&world, Box::new(stream), None)
             .await
             .map_err(|cause| Failure::new(Code::Unavailable, cause))?;
         world.spawn(Box::pin(async move {

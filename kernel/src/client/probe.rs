@@ -23,7 +23,7 @@ pub async fn probe(world: &SharedWorld, server: &str, timeout: Instant) -> Resul
     let ask = async {
         let stream = world.connect(server).await.map_err(|error| unavailable(Cause::from_io(&error)))?;
         let stream = tls::secure(world, server, stream).await.map_err(|error| unavailable(Cause::from_io(&error)))?;
-        let (sender, connection) = handshake(world, stream, None).await.map_err(unavailable)?;
+        let (sender, connection) = handshake(world, Box::new(stream), None).await.map_err(unavailable)?;
         // The server as a whole, whatever its services are.
         let health = std::pin::pin!(ask_health(sender, "", timeout.since(world.now())));
         // Nothing else polls the connection, which carries the request.

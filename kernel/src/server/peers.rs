@@ -345,6 +345,7 @@ mod tests {
         task::{Context, Poll, Waker},
     };
 
+    use bytes::Buf as _;
     use http_body::Body as _;
     use tonic::body::Body;
 
@@ -550,7 +551,7 @@ mod tests {
         assert!(replied.is_end_stream());
         drop(replied);
         assert_eq!(peers.state().held, held, "its bytes are not written yet");
-        assert_eq!(frame.into_data().ok().as_deref(), Some(b"data".as_slice()));
+        assert_eq!(frame.into_data().ok().map(|data| data.chunk().to_vec()), Some(b"data".to_vec()));
         assert_eq!(peers.state().held, idle);
     }
 

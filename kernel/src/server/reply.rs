@@ -10,7 +10,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use tonic::{Response, Status};
 
 use super::peers::{Call, Hold};
-use crate::transport::Noted;
+use crate::transport::{Noted, Two};
 
 /// Size of a reply in memory, in bytes, as an extension of the response. A stream of replies has none.
 #[derive(Debug, Clone, Copy)]
@@ -50,7 +50,7 @@ impl Replied {
 }
 
 impl HttpBody for Replied {
-    type Data = Bytes;
+    type Data = Two;
     type Error = Status;
 
     fn poll_frame(
@@ -62,9 +62,9 @@ impl HttpBody for Replied {
             // A message is one frame, and HTTP/2 keeps it until the peer lets it be sent. The body ends before that.
             Some(Ok(frame)) if frame.is_data() => {
                 let hold = self.hold.take();
-                Some(Ok(frame.map_data(|data| held(data, hold))))
+                Some(Ok(frame.map_data(|data| held(data, hold).into())))
             }
-            other => other,
+            other => other.map(|frame| frame.map(|frame| frame.map_data(Two::from))),
         })
     }
 

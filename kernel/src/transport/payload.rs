@@ -186,11 +186,20 @@ impl HttpBody for Joined {
     }
 }
 
-/// Two pieces of data, one after the other.
+/// Two pieces of data, one after the other, of which either may be empty.
+///
+/// It is the data of requests and of replies alike, so that a program has the code of HTTP/2 for one kind of data only, which fits into the
+/// processor's caches: two kinds made a small simulated call a fifth slower.
 #[derive(Debug)]
 pub(crate) struct Two {
     first: Bytes,
     second: Bytes,
+}
+
+impl From<Bytes> for Two {
+    fn from(first: Bytes) -> Self {
+        Self { first, second: Bytes::new() }
+    }
 }
 
 impl Buf for Two {
