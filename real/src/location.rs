@@ -26,7 +26,7 @@ const RESOLUTION_INTERVAL: Duration = Duration::from_secs(30);
 const RESOLUTION_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Returns the address of HOST:PORT, or why there is none. It may wait for a DNS server.
-type Resolver = Box<dyn Fn(&str) -> Result<SocketAddr, String> + Send + Sync>;
+pub(crate) type Resolver = Box<dyn Fn(&str) -> Result<SocketAddr, String> + Send + Sync>;
 
 /// Where a server is.
 #[derive(Debug, Clone)]
@@ -63,10 +63,15 @@ impl fmt::Debug for NamedHost {
 impl Location {
     /// The location that `text` stands for, a port of the loopback device or HOST:PORT. Fails if the host has no address.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let found = address(text)?;
-        let is_address = text.parse::<u16>().is_ok() || text.parse::<SocketAddr>().is_ok();
-        let named = || Self::Named(Arc::new(NamedHost::new(text, found, Box::new(address))));
-        Ok(if is_address { Self::Fixed(found) } else { named() })
+        Ok(Self::known(text, address(text)?, Box::new(address)))
+    }
+
+    /// Returns the location that `text` stands for, whose address is `found` now. If it is a name, `resolver` says where it is later.
+    pub(crate) fn known(text: &str, found: SocketAddr, resolver: Resolver) -> Self {
+        if text.parse::<u16>().is_ok() || text.parse::<SocketAddr>().is_ok() {
+            return Self::Fixed(found);
+        }
+        Self::Named(Arc::new(NamedHost::new(text, found, resolver)))
     }
 
     /// The address, as far as it is known.
@@ -134,7 +139,7 @@ impl NamedHost {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::{
         collections::VecDeque,
         sync::{
@@ -149,10 +154,10 @@ mod tests {
     use super::*;
     use crate::{clock::Clock, host::Host, tcp::Backlog, timer::Timer};
 
-    const LONG: Duration = Duration::from_secs(3_600);
+    pub(crate) const LONG: Duration = Duration::from_secs(3_600);
 
     /// A name whose address was that of `first`, with a resolver.
-    fn named(
+    pub(crate) fn named(
         first: SocketAddr,
         [interval, timeout]: [Duration; 2],
         resolver: impl Fn(&str) -> Result<SocketAddr, String> + Send + Sync + 'static,
@@ -165,7 +170,7 @@ mod tests {
         Host::new(Clock::MACHINE, Timer::start().unwrap()).shared()
     }
 
-    fn listening() -> (Backlog, SocketAddr) {
+    pub(crate) fn listening() -> (Backlog, SocketAddr) {
         let backlog = tcp::listen(0, Timer::start().unwrap()).unwrap();
         let address = backlog.address().unwrap();
         (backlog, address)
