@@ -1,4 +1,4 @@
-//! Where a server is: at an address, or at the one that a name has.
+//! The place of a server: an address, or a name that has one.
 //!
 //! The server behind a name can move: a pod that is started again has another address. So a name is resolved again when a connection is
 //! opened, as gRPC's resolver for DNS does when one has failed, and as seldom: at least 30 s pass between two resolutions.
@@ -28,18 +28,18 @@ const RESOLUTION_TIMEOUT: Duration = Duration::from_secs(5);
 /// Returns the address of HOST:PORT, or why there is none. It may wait for a DNS server.
 pub(crate) type Resolver = Box<dyn Fn(&str) -> Result<SocketAddr, String> + Send + Sync>;
 
-/// Where a server is.
+/// The place of a server.
 #[derive(Debug, Clone)]
 pub(crate) enum Location {
-    /// At this address.
+    /// The server is at this address.
     Fixed(SocketAddr),
-    /// At the address of a name.
+    /// The server is at the address of a name, which can change.
     Named(Arc<NamedHost>),
 }
 
 /// A name and its address.
 pub(crate) struct NamedHost {
-    /// HOST:PORT.
+    /// The name and the port, as HOST:PORT.
     text: String,
     resolver: Resolver,
     interval: Duration,
@@ -47,10 +47,10 @@ pub(crate) struct NamedHost {
     found: Mutex<Found>,
 }
 
-/// What the last resolution has found.
+/// The result of the last resolution that had one.
 struct Found {
     address: SocketAddr,
-    /// When the last resolution began, in nanoseconds since the machine started.
+    /// The time at which the last resolution began, in nanoseconds since the machine started.
     begun_ns: u64,
 }
 
@@ -61,7 +61,7 @@ impl fmt::Debug for NamedHost {
 }
 
 impl Location {
-    /// The location that `text` stands for, a port of the loopback device or HOST:PORT. Fails if the host has no address.
+    /// Returns the location that `text` stands for, a port of the loopback device or HOST:PORT. Fails if the host has no address.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         Ok(Self::known(text, address(text)?, Box::new(address)))
     }
@@ -74,7 +74,7 @@ impl Location {
         Self::Named(Arc::new(NamedHost::new(text, found, resolver)))
     }
 
-    /// The address, as far as it is known.
+    /// Returns the address, as far as it is known.
     pub(crate) fn address(&self) -> SocketAddr {
         match self {
             Self::Fixed(address) => *address,
@@ -82,7 +82,7 @@ impl Location {
         }
     }
 
-    /// The name of the host, if it has one.
+    /// Returns the name of the host, if it has one.
     pub(crate) fn host(&self) -> Option<&str> {
         match self {
             Self::Fixed(_) => None,
