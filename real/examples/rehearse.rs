@@ -54,6 +54,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         view: View::Lines,
         measures_computing: false,
         detect: None,
+        allow_remote: false,
     };
     let played = real::play(&plan, &mut folder, &info)?;
     let written = folder.conclude(&plan.scenario, &info, played.end)?;

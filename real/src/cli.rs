@@ -308,6 +308,7 @@ fn run_scenario(options: &RunOptions) -> Result<Exit, Failure> {
         view,
         measures_computing: false,
         detect: options.detect,
+        allow_remote: metrics.remote().is_allowed(),
     };
     let observer = || {
         let mut observer = Observer::of_run(&session.scenario, args.seed, WORLD);

@@ -1,4 +1,4 @@
-//! Where a server is: at an address, or at the one that a name has.
+//! The place of a server: an address, or a name that has one.
 //!
 //! The server behind a name can move: a pod that is started again has another address. So a name is resolved again when a connection is
 //! opened, as gRPC's resolver for DNS does when one has failed, and as seldom: at least 30 s pass between two resolutions.
@@ -26,20 +26,20 @@ const RESOLUTION_INTERVAL: Duration = Duration::from_secs(30);
 const RESOLUTION_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Returns the address of HOST:PORT, or why there is none. It may wait for a DNS server.
-type Resolver = Box<dyn Fn(&str) -> Result<SocketAddr, String> + Send + Sync>;
+pub(crate) type Resolver = Box<dyn Fn(&str) -> Result<SocketAddr, String> + Send + Sync>;
 
-/// Where a server is.
+/// The place of a server.
 #[derive(Debug, Clone)]
 pub(crate) enum Location {
-    /// At this address.
+    /// The server is at this address.
     Fixed(SocketAddr),
-    /// At the address of a name.
+    /// The server is at the address of a name, which can change.
     Named(Arc<NamedHost>),
 }
 
 /// A name and its address.
 pub(crate) struct NamedHost {
-    /// HOST:PORT.
+    /// The name and the port, as HOST:PORT.
     text: String,
     resolver: Resolver,
     interval: Duration,
@@ -47,10 +47,10 @@ pub(crate) struct NamedHost {
     found: Mutex<Found>,
 }
 
-/// What the last resolution has found.
+/// The result of the last resolution that had one.
 struct Found {
     address: SocketAddr,
-    /// When the last resolution began, in nanoseconds since the machine started.
+    /// The time at which the last resolution began, in nanoseconds since the machine started.
     begun_ns: u64,
 }
 
@@ -61,15 +61,20 @@ impl fmt::Debug for NamedHost {
 }
 
 impl Location {
-    /// The location that `text` stands for, a port of the loopback device or HOST:PORT. Fails if the host has no address.
+    /// Returns the location that `text` stands for, a port of the loopback device or HOST:PORT. Fails if the host has no address.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let found = address(text)?;
-        let is_address = text.parse::<u16>().is_ok() || text.parse::<SocketAddr>().is_ok();
-        let named = || Self::Named(Arc::new(NamedHost::new(text, found, Box::new(address))));
-        Ok(if is_address { Self::Fixed(found) } else { named() })
+        Ok(Self::known(text, address(text)?, Box::new(address)))
     }
 
-    /// The address, as far as it is known.
+    /// Returns the location that `text` stands for, whose address is `found` now. If it is a name, `resolver` says where it is later.
+    pub(crate) fn known(text: &str, found: SocketAddr, resolver: Resolver) -> Self {
+        if text.parse::<u16>().is_ok() || text.parse::<SocketAddr>().is_ok() {
+            return Self::Fixed(found);
+        }
+        Self::Named(Arc::new(NamedHost::new(text, found, resolver)))
+    }
+
+    /// Returns the address, as far as it is known.
     pub(crate) fn address(&self) -> SocketAddr {
         match self {
             Self::Fixed(address) => *address,
@@ -77,7 +82,7 @@ impl Location {
         }
     }
 
-    /// The name of the host, if it has one.
+    /// Returns the name of the host, if it has one.
     pub(crate) fn host(&self) -> Option<&str> {
         match self {
             Self::Fixed(_) => None,
@@ -134,7 +139,7 @@ impl NamedHost {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::{
         collections::VecDeque,
         sync::{
@@ -149,10 +154,10 @@ mod tests {
     use super::*;
     use crate::{clock::Clock, host::Host, tcp::Backlog, timer::Timer};
 
-    const LONG: Duration = Duration::from_secs(3_600);
+    pub(crate) const LONG: Duration = Duration::from_secs(3_600);
 
     /// A name whose address was that of `first`, with a resolver.
-    fn named(
+    pub(crate) fn named(
         first: SocketAddr,
         [interval, timeout]: [Duration; 2],
         resolver: impl Fn(&str) -> Result<SocketAddr, String> + Send + Sync + 'static,
@@ -165,7 +170,7 @@ mod tests {
         Host::new(Clock::MACHINE, Timer::start().unwrap()).shared()
     }
 
-    fn listening() -> (Backlog, SocketAddr) {
+    pub(crate) fn listening() -> (Backlog, SocketAddr) {
         let backlog = tcp::listen(0, Timer::start().unwrap()).unwrap();
         let address = backlog.address().unwrap();
         (backlog, address)

@@ -50,6 +50,7 @@ use crate::{
     operations::RealOperations,
     process::ProcessFailed,
     recording::Recording,
+    remote::RemoteArgs,
     replica::{Measures, NewProcess, Replica},
     store::{RunStore, StoreFailed},
     tcp::ReservedPort,
@@ -83,6 +84,8 @@ pub struct Plan {
     pub measures_computing: bool,
     /// Detectors of anomalies watch the results in steps of this length; none without it.
     pub detect: Option<Duration>,
+    /// The store of the client's cache may be on another machine.
+    pub allow_remote: bool,
 }
 
 /// The result of a run, beside its rows.
@@ -251,7 +254,8 @@ impl ReadyProcesses {
             let starts = group.into_iter().map(|index| replicas[index].start(&world, &plan.logs));
             try_join_all(starts).await?;
         }
-        let store = RunStore::start(&plan.scenario, plan.seed, &plan.logs, &timer).await?;
+        let remote = RemoteArgs::new(plan.allow_remote);
+        let store = RunStore::start(&plan.scenario, plan.seed, remote, (&plan.logs, &timer)).await?;
         let place = store.as_ref().map(|store| store.place().clone());
         let client = tls.as_ref().map(|tls| tls.client.clone());
         let (generator, reports) = Generator::start(

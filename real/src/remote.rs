@@ -4,11 +4,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 
 use clap::Args;
 use kernel::{cli::Failure, visible::Visible};
+use serde::{Deserialize, Serialize};
 
 use crate::location::Location;
 
 /// The option that allows other machines.
-#[derive(Debug, Clone, Copy, Default, Args)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Args, Serialize, Deserialize)]
 pub(crate) struct RemoteArgs {
     /// Allows addresses of other machines. Calls and metrics are not encrypted; with a token in the environment, servers ask for it.
     #[arg(long)]
@@ -16,6 +17,16 @@ pub(crate) struct RemoteArgs {
 }
 
 impl RemoteArgs {
+    /// The option of a command that allows other machines, or does not.
+    pub(crate) const fn new(allow_remote: bool) -> Self {
+        Self { allow_remote }
+    }
+
+    /// Returns whether other machines are allowed.
+    pub(crate) fn is_allowed(self) -> bool {
+        self.allow_remote
+    }
+
     /// Checks that `ip` may be used, which `option` has on the command line.
     pub(crate) fn check(self, option: &str, ip: IpAddr) -> Result<(), Failure> {
         if self.allow_remote || ip.is_loopback() {
@@ -64,8 +75,8 @@ pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
 mod tests {
     use super::*;
 
-    const LOOPBACK_ONLY: RemoteArgs = RemoteArgs { allow_remote: false };
-    const ANY: RemoteArgs = RemoteArgs { allow_remote: true };
+    const LOOPBACK_ONLY: RemoteArgs = RemoteArgs::new(false);
+    const ANY: RemoteArgs = RemoteArgs::new(true);
 
     #[test]
     fn other_machines_have_to_be_allowed() {

@@ -8,10 +8,10 @@ const OCTETS: u8 = 0x04;
 /// The tag of the extensions.
 const EXTENSIONS: u8 = 0xa3;
 
-/// What is read of a certificate.
+/// The parts of a certificate that are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Parts<'a> {
-    /// From when and until when it is valid, each as the tag and the content of its element.
+    /// The times from which and until which it is valid, each as the tag and the content of its element.
     pub times: [(u8, &'a [u8]); 2],
     /// The names that it is for, `GeneralNames` in DER, if it has any.
     pub names: Option<&'a [u8]>,

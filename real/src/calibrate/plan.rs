@@ -241,6 +241,7 @@ fn record(scenario: &Scenario, seed: u64, place: &Path) -> Result<(Records, f64)
         view: View::Nothing,
         measures_computing: true,
         detect: None,
+        allow_remote: false,
     };
     let before = processor_us();
     let played = play(&plan, &mut folder, &info)?;

@@ -92,6 +92,7 @@ fn run_real(run: &CampaignRun<'_>) -> Result<(), Failure> {
         view: View::Nothing,
         measures_computing: false,
         detect: None,
+        allow_remote: false,
     };
     let played = play(&plan, &mut folder, &info).map_err(|error| {
         let failure = error.into_failure(folder.remains());

@@ -189,7 +189,7 @@ async fn offer(
     let time = duration::text(scenario.duration);
     let named: Vec<_> = servers.iter().map(|(name, place)| format!("{name} ({})", place.address())).collect();
     log_line(format!("{load} for {time} to {}; Ctrl-C ends it with the summary", named.join(", ")));
-    let of_store = store.as_ref().map(|store| (kernel::store::NAME.to_owned(), Location::Fixed(store.address)));
+    let of_store = store.as_ref().map(StorePlace::location);
     let locations: BTreeMap<_, _> = servers.iter().cloned().chain(of_store).collect();
     let names: Vec<_> = servers.iter().map(|(name, _)| name.clone()).collect();
     let timer = Timer::start().map_err(Failure::run_failed)?;

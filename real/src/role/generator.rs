@@ -34,7 +34,9 @@ use crate::{
     clock::Clock,
     diagnostics,
     host::Host,
+    location::Location,
     message::{LoadCommand, Report, ToOrchestrator},
+    store::StorePlace,
     timer::Timer,
     token,
 };
@@ -94,7 +96,7 @@ async fn offer_load(
     mut orders: UnboundedReceiver<Result<LoadCommand, RoleError>>,
     reports: &Arc<ToOrchestrator>,
 ) -> Result<(), RoleError> {
-    let LoadCommand::Prepare { scenario, seed, branches, mut servers, tls, store } = next(&mut orders).await? else {
+    let LoadCommand::Prepare { scenario, seed, branches, servers, tls, store } = next(&mut orders).await? else {
         return Err(RoleError::Order("the first order must be to prepare".to_owned()));
     };
     let scenario = Scenario::parse("scenario", &scenario, &[]).map_err(|error| RoleError::Order(error.to_string()))?;
@@ -111,8 +113,9 @@ async fn offer_load(
         return Err(RoleError::Order("the second order must be to begin".to_owned()));
     };
     let names = scenario.entry_names();
-    servers.extend(store.as_ref().map(|store| (kernel::store::NAME.to_owned(), store.address)));
-    let world = Host::new(Clock::since(epoch_ns), timer).with_servers(servers).with_tls(tls).shared();
+    let of_servers = servers.into_iter().map(|(name, address)| (name, Location::Fixed(address)));
+    let locations = of_servers.chain(store.as_ref().map(StorePlace::location)).collect();
+    let world = Host::new(Clock::since(epoch_ns), timer).with_locations(locations).with_tls(tls).shared();
     log_resumes(&world).map_err(RoleError::system("cannot listen to signals"))?;
     info!(epoch_ns, "load begins");
     pass_branches(&world, branches);

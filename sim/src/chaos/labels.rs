@@ -13,6 +13,9 @@ const OWN: (&str, &str) = ("app", "sobel");
 const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
 const POD_INDEX: &str = "apps.kubernetes.io/pod-index";
 
+/// The numbers of servers end before this one, as those at the end of names do.
+const SERVERS_MAX: usize = 1_000;
+
 /// The servers whose pods have some labels: a value of `--select`, such as `app=web,tier=front:server-1,server-2`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Selection {
@@ -49,9 +52,6 @@ fn parse_server(name: &str) -> Result<usize, String> {
 fn wrong(what: &str) -> String {
     format!("{what}; write LABEL=VALUE:SERVERS, such as app=web:server-1,server-2")
 }
-
-/// The numbers of servers end before this one, as those at the end of names do.
-const SERVERS_MAX: usize = 1_000;
 
 /// Servers that a selector selects.
 #[derive(Debug, Clone, PartialEq, Eq)]
