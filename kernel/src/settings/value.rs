@@ -1,19 +1,23 @@
 //! The values of keys: how each type is read from TOML, checked against its limits, written back and described.
 
+mod bit_rate;
+mod code;
+
 use std::{fmt, ops::RangeInclusive, time::Duration};
 
 use serde_json::{Value, json};
 use toml::{Spanned, de::DeValue};
 
 use super::{
-    bandwidth, duration, limits,
+    duration, limits,
     named::{Named, listed, synonym},
     nearest::{backticked, nearest},
     problem::Problem,
     source::Span,
     toml_writer::{list, number, string},
 };
-use crate::status::Code;
+pub(crate) use bit_rate::{BitRate, BitRateOrUnlimited};
+pub(crate) use code::CodesOrNone;
 
 /// A value where it was written.
 pub(crate) type Item<'t> = Spanned<DeValue<'t>>;
@@ -291,119 +295,6 @@ impl Codec for Share {
     }
 }
 
-/// Bits per second, with a unit.
-pub(crate) struct BitRate;
-
-/// Returns the bits per second of the item; 0 needs no quotes, since `--set network.bandwidth=0` arrives as a number.
-fn bits_per_second(item: &Item<'_>) -> Result<u64, Problem> {
-    match View::new(item) {
-        View::Text(text) => bandwidth::parse(text).map_err(|error| Problem::at(item.span(), error.to_string())),
-        View::Integer(0) => Ok(0),
-        _ => wrong_type(item, "a bandwidth with a unit, such as \"100mbit\""),
-    }
-}
-
-impl Codec for BitRate {
-    type Target = u64;
-    type Limits = ();
-
-    fn type_name() -> String {
-        "bandwidth".into()
-    }
-
-    fn read(item: &Item<'_>, (): &()) -> Result<u64, Problem> {
-        let rate = bits_per_second(item)?;
-        if limits::BANDWIDTH.contains(&rate) {
-            return Ok(rate);
-        }
-        let limits = Self::limits_text(&()).unwrap_or_default();
-        let shown = bandwidth::text(rate);
-        Err(Problem::at(item.span(), format!("{shown} is out of range; allowed is {limits}")))
-    }
-
-    fn written(value: &u64) -> Option<String> {
-        Some(string(&bandwidth::text(*value)))
-    }
-
-    fn schema((): &()) -> Value {
-        json!({ "type": "string", "pattern": bandwidth::PATTERN })
-    }
-
-    fn limits_text((): &()) -> Option<String> {
-        let [min, max] = [limits::BANDWIDTH.start(), limits::BANDWIDTH.end()].map(|rate| bandwidth::text(*rate));
-        Some(format!("{min} to {max}"))
-    }
-}
-
-/// Bits per second, or `0` for no limit, which is always written.
-pub(crate) struct BitRateOrUnlimited;
-
-impl Codec for BitRateOrUnlimited {
-    type Target = Option<u64>;
-    type Limits = ();
-
-    fn type_name() -> String {
-        "bandwidth".into()
-    }
-
-    fn read(item: &Item<'_>, (): &()) -> Result<Option<u64>, Problem> {
-        match bits_per_second(item)? {
-            0 => Ok(None),
-            _ => BitRate::read(item, &()).map(Some),
-        }
-    }
-
-    fn written(value: &Option<u64>) -> Option<String> {
-        BitRate::written(&value.unwrap_or(0))
-    }
-
-    fn schema((): &()) -> Value {
-        json!({ "anyOf": [BitRate::schema(&()), { "enum": ["0", 0] }] })
-    }
-
-    fn limits_text((): &()) -> Option<String> {
-        BitRate::limits_text(&()).map(|limits| format!("0 (no limit), or {limits}"))
-    }
-}
-
-fn any_code(item: &Item<'_>) -> Result<Code, Problem> {
-    let View::Text(text) = View::new(item) else {
-        return wrong_type(item, "the name of a gRPC status code, such as \"UNAVAILABLE\"");
-    };
-    // OK is a code, and a mistake wherever a file can name one, so it is not suggested.
-    let names: Vec<_> = Code::names().filter(|name| *name != Code::Ok.name()).collect();
-    text.parse().map_err(|_| no_such_name(item.span(), text, "a gRPC status code", &names))
-}
-
-/// A status code of a failure: any but OK.
-impl Codec for Code {
-    type Target = Self;
-    type Limits = ();
-
-    fn type_name() -> String {
-        "gRPC status code".into()
-    }
-
-    fn read(item: &Item<'_>, (): &()) -> Result<Self, Problem> {
-        match any_code(item)? {
-            Self::Ok => {
-                let message = "`OK` is no failure; name another status, such as \"UNAVAILABLE\"";
-                Err(Problem::at(item.span(), message))
-            }
-            code => Ok(code),
-        }
-    }
-
-    fn written(value: &Self) -> Option<String> {
-        Some(string(value.name()))
-    }
-
-    fn schema((): &()) -> Value {
-        let names: Vec<_> = Self::names().filter(|name| *name != Self::Ok.name()).collect();
-        json!({ "enum": names })
-    }
-}
-
 /// Reads a list of values without repeats, at least one. The limits say what to write instead of an empty list.
 fn distinct<T: PartialEq>(
     item: &Item<'_>,
@@ -429,59 +320,6 @@ fn distinct<T: PartialEq>(
 /// The schema of such a list of values.
 fn list_schema(value: Value) -> Value {
     json!({ "type": "array", "items": value, "minItems": 1, "uniqueItems": true })
-}
-
-/// Codes without OK, which ends a call. gRPC A6 refuses an empty list, too.
-impl Codec for Vec<Code> {
-    type Target = Self;
-    type Limits = &'static str;
-
-    fn type_name() -> String {
-        "list of gRPC status codes".into()
-    }
-
-    fn read(item: &Item<'_>, instead: &&'static str) -> Result<Self, Problem> {
-        distinct(item, instead, failure_code, |code| code.name())
-    }
-
-    fn written(value: &Self) -> Option<String> {
-        Some(list(value))
-    }
-
-    fn schema(_: &&'static str) -> Value {
-        list_schema(Code::schema(&()))
-    }
-}
-
-/// Codes without OK, or none.
-pub(crate) struct CodesOrNone;
-
-impl Codec for CodesOrNone {
-    type Target = Vec<Code>;
-    type Limits = ();
-
-    fn type_name() -> String {
-        Vec::<Code>::type_name()
-    }
-
-    fn read(item: &Item<'_>, (): &()) -> Result<Vec<Code>, Problem> {
-        if items(item)?.is_empty() { Ok(Vec::new()) } else { Vec::<Code>::read(item, &"") }
-    }
-
-    fn written(value: &Vec<Code>) -> Option<String> {
-        Some(list(value))
-    }
-
-    fn schema((): &()) -> Value {
-        json!({ "type": "array", "items": Code::schema(&()), "uniqueItems": true })
-    }
-}
-
-fn failure_code(item: &Item<'_>) -> Result<Code, Problem> {
-    match any_code(item)? {
-        Code::Ok => Err(Problem::at(item.span(), "`OK` cannot be retried; leave it out")),
-        code => Ok(code),
-    }
 }
 
 impl<T: Named> Codec for T {

@@ -1,3 +1,6 @@
+mod balancing;
+mod breaker;
+
 use std::time::Duration;
 
 use crate::{
@@ -261,39 +264,6 @@ fn a_cancelled_call_is_not_retried_even_if_its_status_is_retryable() {
     assert!(!service.kinds_of(0).contains(&Event::Backoff));
 }
 
-#[test]
-fn an_attempt_goes_to_a_server_that_is_connected_while_there_is_one() {
-    let (service, responses) = play_with(plain(), vec![answering(20), answering(20)], &[0, 1, 2, 3], |service, _| {
-        let world = service.world.clone();
-        let link = service.links[0].clone();
-        service.world.spawn(Box::pin(async move {
-            world.sleep_until(at(0) - millis(1)).await;
-            // The connection is lost, and the next one does not open yet.
-            link.set_shape(crate::link::Shape { cut_to: true, ..Default::default() });
-            link.reset();
-        }));
-    });
-    let servers: Vec<_> = service.attempts().into_iter().map(|attempt| attempt.0).collect();
-    assert_eq!(servers, ["server-1"; 4]);
-    assert!(responses.iter().all(|(_, response)| response.outcome == Outcome::OK));
-}
-
-#[test]
-fn a_breaker_of_a_server_closes_after_the_attempts_that_it_permitted() {
-    use crate::policy::Scope;
-    let breaker = CircuitBreaker {
-        scope: Scope::Server,
-        consecutive_failures: Some(1),
-        reset_timeout: millis(100),
-        permitted_calls_in_half_open: 1,
-        ..CircuitBreaker::default()
-    };
-    let settings = with(Policies { circuit_breaker: Some(breaker), ..Policies::default() });
-    let (service, responses) = play_with(settings, vec![answering(10)], &[0, 110, 125], failing_at_first);
-    assert!(responses[1..].iter().all(|(_, response)| response.outcome == Outcome::OK));
-    assert_eq!(service.events(Event::BreakerClosed)[0].at_us, at(120).as_micros());
-}
-
 /// Returns the numbers of attempts of two calls that fail, the second one a second after the first.
 fn attempts_with_budget(budget: RetryBudget) -> Vec<u32> {
     let policies = Policies { retry_budget: Some(budget), ..Policies::default() };
@@ -495,54 +465,6 @@ fn the_timeout_of_an_attempt_includes_the_wait_for_a_slot_and_not_the_wait_for_a
 }
 
 #[test]
-fn an_open_breaker_rejects_calls_of_the_service_or_leaves_a_server_out() {
-    use crate::policy::Scope;
-    let [of_service, of_server] = [Scope::Service, Scope::Server].map(|scope| {
-        let breaker = CircuitBreaker { scope, consecutive_failures: Some(1), ..CircuitBreaker::default() };
-        let policies = Policies { circuit_breaker: Some(breaker), ..Policies::default() };
-        Settings { load_balancing: Balancing::PickFirst, ..with(policies) }
-    });
-    let replicas = vec![failing(Code::Internal, 10); 2];
-    let (service, responses) = play(of_service, replicas.clone(), &[0, 20]);
-    assert_eq!(responses[1], (20, Response { rejected: true, ..ended(Code::Unavailable, 0) }));
-    assert_eq!(service.events(Event::BreakerOpened)[0].target, None);
-    let (service, responses) = play(of_server, replicas, &[0, 20, 40]);
-    assert_eq!((responses[1].1.attempts, responses[1].1.server.as_deref()), (1, Some("server-1")));
-    assert_eq!(responses[2], (40, Response { rejected: true, ..ended(Code::Unavailable, 0) }));
-    let opened: Vec<_> = service.events(Event::BreakerOpened).into_iter().map(|row| row.target.unwrap()).collect();
-    assert_eq!(opened, ["server-0", "server-1"]);
-}
-
-/// Has the first server fail every call until 5 ms.
-fn failing_at_first(service: &Service, _: &crate::client::Client) {
-    let world = service.world.clone();
-    let injector = service.injectors[0].clone();
-    injector.set(failing_all(Code::Unavailable));
-    service.world.spawn(Box::pin(async move {
-        world.sleep_until(at(5)).await;
-        injector.set(Injection::default());
-    }));
-}
-
-#[test]
-fn a_half_open_breaker_closes_after_its_calls_and_each_change_is_recorded() {
-    let breaker = CircuitBreaker {
-        consecutive_failures: Some(1),
-        reset_timeout: millis(100),
-        permitted_calls_in_half_open: 2,
-        ..CircuitBreaker::default()
-    };
-    let settings = with(Policies { circuit_breaker: Some(breaker), ..Policies::default() });
-    let (service, responses) = play_with(settings, vec![answering(10)], &[0, 50, 110, 111, 112, 150], failing_at_first);
-    let rejected: Vec<_> = responses.iter().map(|(_, response)| response.rejected).collect();
-    assert_eq!(rejected, [false, true, false, false, true, false]);
-    let opened = &service.events(Event::BreakerOpened)[0];
-    assert_eq!((opened.cause.as_deref(), opened.duration_us), (Some("1 failures in a row"), Some(100_000)));
-    assert_eq!(service.events(Event::BreakerHalfOpened)[0].at_us, at(110).as_micros());
-    assert_eq!(service.events(Event::BreakerClosed)[0].at_us, at(121).as_micros());
-}
-
-#[test]
 fn a_retry_without_a_permit_is_not_made() {
     let budget = RetryBudget { percent: 0.0, min_retry_concurrency: Some(0), ..RetryBudget::default() };
     let policies = Policies { retry_budget: Some(budget), ..Policies::default() };
@@ -568,106 +490,4 @@ fn throttling_counts_the_failures_of_attempts() {
     let attempts: u32 = responses.iter().map(|(_, response)| response.attempts).sum();
     assert!((9..24).contains(&attempts), "{attempts} attempts of 8 calls");
     assert_eq!(responses[7].1.attempts, 1, "no token is left");
-}
-
-#[test]
-fn the_balancer_counts_attempts_until_they_end_or_are_abandoned() {
-    let settings = Settings {
-        load_balancing: Balancing::LeastRequest { choice_count: 100 },
-        attempt_timeout: millis(100),
-        // A server without a mark against it.
-        ..retrying(&[], 1)
-    };
-    let (service, _) = play(settings, vec![answering(50), answering(50)], &[0, 1, 2, 3, 200, 201]);
-    let mut counts = [0, 0];
-    service.attempts().iter().for_each(|attempt| counts[usize::from(attempt.0 == "server-1")] += 1);
-    assert_eq!(counts, [3, 3], "a hundred draws always find the server with fewer attempts");
-}
-
-#[test]
-fn an_attempt_counts_against_its_server_only_while_it_is_under_way() {
-    let settings = Settings {
-        load_balancing: Balancing::LeastRequest { choice_count: 100 },
-        deadline: millis(5_000),
-        attempt_timeout: millis(5_000),
-        ..retrying(&[], 1)
-    };
-    // A hundred draws always find the server with fewer attempts. The slow one has the first or the second attempt until the end.
-    let (service, _) = play(settings, vec![answering(10), answering(2_000)], &[0, 1, 100, 200, 300, 400, 500, 600]);
-    let slow: Vec<_> = service.attempts().into_iter().filter(|attempt| attempt.0 == "server-1").collect();
-    assert_eq!(slow.len(), 1, "{slow:?}");
-}
-
-#[test]
-fn an_attempt_that_has_ended_does_not_drive_the_next_to_another_server() {
-    let settings = Settings { load_balancing: Balancing::LeastRequest { choice_count: 2 }, ..plain() };
-    let calls: Vec<u64> = (0..20).map(|call| call * 100).collect();
-    let (service, _) = play(settings, vec![answering(50), answering(50)], &calls);
-    let servers: Vec<_> = service.attempts().into_iter().map(|attempt| attempt.0).collect();
-    // The servers are equal at every call, so the draw decides. Otherwise they would take turns.
-    assert!(servers.windows(2).any(|pair| pair[0] == pair[1]), "{servers:?}");
-}
-
-#[test]
-fn servers_that_are_ejected_or_unhealthy_come_last() {
-    use crate::policy::OutlierDetection;
-    let outlier_detection = OutlierDetection {
-        consecutive_errors: 1,
-        interval: millis(100),
-        base_ejection_time: millis(300),
-        ..OutlierDetection::default()
-    };
-    let settings = Settings {
-        load_balancing: Balancing::PickFirst,
-        ..with(Policies { outlier_detection: Some(outlier_detection), ..Policies::default() })
-    };
-    // UNKNOWN ejects a server and leaves it healthy.
-    let (service, responses) = play(settings, vec![failing(Code::Unknown, 10), answering(10)], &[0, 20, 1_000]);
-    let servers: Vec<_> = responses.iter().map(|(_, response)| response.server.clone().unwrap()).collect();
-    assert_eq!(servers, ["server-0", "server-1", "server-1"]);
-    let ejected = &service.events(Event::Ejected)[0];
-    assert_eq!((ejected.target.as_deref(), ejected.cause.as_deref()), (Some("server-0"), Some("1 errors in a row")));
-    assert_eq!(ejected.duration_us, Some(300_000));
-    // Ejected at 10 ms; the sweeps are at whole tenths of a second, and the one at 310 ms does not exist.
-    assert_eq!(service.events(Event::Unejected)[0].at_us, at(400).as_micros());
-}
-
-/// One of three servers answers after 2 s, the others after 10 ms; hedges go out after 50 ms. An attempt on the slow server is
-/// abandoned after 60 ms and measured as that, so that the others are cheaper from then on.
-#[test]
-fn a_slow_server_that_every_hedge_outruns_gets_few_first_attempts() {
-    let hedging = Hedging { max_attempts: 2, hedging_delay: millis(50), ..Hedging::default() };
-    let settings = Settings {
-        load_balancing: Balancing::PeakEwma { decay: millis(10_000), default_rtt: millis(30) },
-        deadline: millis(5_000),
-        attempt_timeout: millis(5_000),
-        ..with(Policies { hedging: Some(hedging), ..Policies::default() })
-    };
-    let calls: Vec<u64> = (0..100).map(|call| call * 20).collect();
-    let (service, _) = play(settings, vec![answering(2_000), answering(10), answering(10)], &calls);
-    let picks = service.events(Event::Pick);
-    let first: Vec<_> = picks.iter().filter(|pick| pick.attempt == Some(1)).collect();
-    let slow = first.iter().filter(|pick| pick.target.as_deref() == Some("server-0")).count();
-    assert_eq!(first.len(), 100);
-    assert!((1..=5).contains(&slow), "{slow}");
-}
-
-/// Resilience4j's `maxWaitDurationInHalfOpenState`: the call that half-opened the breaker at 110 ms is not answered.
-#[test]
-fn a_breaker_whose_half_open_call_hangs_opens_again_in_time() {
-    let breaker = CircuitBreaker {
-        consecutive_failures: Some(1),
-        reset_timeout: millis(100),
-        permitted_calls_in_half_open: 1,
-        max_wait_duration_in_half_open: Some(millis(50)),
-        ..CircuitBreaker::default()
-    };
-    let settings = with(Policies { circuit_breaker: Some(breaker), ..Policies::default() });
-    let (service, responses) = play_with(settings, vec![hanging()], &[0, 110, 170, 259, 260], failing_at_first);
-    let rejected: Vec<_> = responses.iter().map(|(_, response)| response.rejected).collect();
-    assert_eq!(rejected, [false, false, true, true, false]);
-    let opened = service.events(Event::BreakerOpened);
-    let causes: Vec<_> = opened.iter().take(2).filter_map(|event| event.cause.as_deref()).collect();
-    assert_eq!(causes, ["1 failures in a row", "half open for 50ms"]);
-    assert_eq!(opened[1].at_us, at(160).as_micros());
 }
