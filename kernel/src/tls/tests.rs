@@ -4,9 +4,14 @@ use std::{
 };
 
 use futures_util::future::join;
-use rustls::{crypto::ring, time_provider::TimeProvider};
+use rustls::{crypto::ring, pki_types::CertificateDer, time_provider::TimeProvider};
 
-use super::{authority::RunCertificates, settings::TlsMode, *};
+use super::{
+    authority::{RunCertificates, stand_ins},
+    parts::parts,
+    settings::TlsMode,
+    *,
+};
 use crate::{
     fuzzing::{
         host::over,
@@ -126,6 +131,30 @@ fn each_wrong_certificate_has_a_reason_that_does_not_depend_on_time() {
     assert_eq!(reason("server-0", Presented::Expired), "the certificate has expired");
     assert_eq!(reason("server-0", Presented::Untrusted), "the certificate's issuer is unknown");
     assert_eq!(reason("server-1", Presented::Valid), "the certificate is for another name");
+}
+
+#[test]
+fn stand_ins_have_the_names_of_a_certificate_and_are_refused_for_their_time_or_their_authority() {
+    let run = certificates(TlsMode::Server);
+    let certificate = &run.servers[0][0].chain[0];
+    let mut keys = 100..;
+    let mut make = |certificate| stand_ins(certificate, NOW, || [keys.next().unwrap_or_default(); 32]);
+    let stand_ins = make(certificate).unwrap();
+    let names = parts(certificate).unwrap().names;
+    for stand_in in &stand_ins {
+        assert_eq!(parts(&stand_in.chain[0]).unwrap().names, names);
+    }
+    let [expired, untrusted] = stand_ins;
+    let identities = [run.servers[0][0].clone(), expired, untrusted];
+    let reason = |presented| {
+        let accepting = Accepting { identities: identities.clone(), client_authorities: Vec::new() };
+        let server = Tls::new(&sources(), None, Some(accepting)).unwrap();
+        talk(client(&run, "server-0"), server, presented, b"hello")[0].clone().unwrap_err()
+    };
+    assert_eq!(reason(Presented::Expired), "the certificate has expired");
+    assert_eq!(reason(Presented::Untrusted), "the certificate's issuer is unknown");
+    assert!(make(&run.authority).is_none(), "an authority has no names");
+    assert!(make(&CertificateDer::from(&b"text"[..])).is_none());
 }
 
 #[test]
