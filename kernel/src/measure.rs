@@ -124,7 +124,7 @@ pub(crate) fn us(duration: Duration) -> u64 {
 }
 
 /// Returns microseconds as seconds, rounded once.
-fn seconds(us: u64) -> f64 {
+pub fn seconds(us: u64) -> f64 {
     us as f64 / SECOND_US as f64
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kernel::{
+    measure::seconds,
     record::{AttemptRow, Event, EventRow, Name},
     scenario::{Affects, FaultName},
     status::Code,
@@ -215,10 +216,6 @@ fn stretches(rows: &[&EventRow], end_us: u64, state: impl Fn(&EventRow) -> Optio
 
 fn at(row: &EventRow) -> f64 {
     seconds(row.at_us)
-}
-
-fn seconds(us: u64) -> f64 {
-    us as f64 / 1e6
 }
 
 #[cfg(test)]

@@ -1,8 +1,11 @@
 //! The plots of alerts: for each objective the burn rates of its rules, and when these fire.
 
-use kernel::slo::{
-    BurnRates,
-    report::{RuleAlerts, SloAlerts},
+use kernel::{
+    measure::seconds,
+    slo::{
+        BurnRates,
+        report::{RuleAlerts, SloAlerts},
+    },
 };
 
 use super::{Axis, Band, Bar, Colour, Figure, Layer, Panel, Scale, Ticks};
@@ -59,8 +62,4 @@ fn panel(rule: &RuleAlerts, rates: &BurnRates, end_s: f64) -> Panel {
         weight: 0.8,
         layers,
     }
-}
-
-fn seconds(us: u64) -> f64 {
-    us as f64 / 1e6
 }

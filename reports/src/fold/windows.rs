@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kernel::{
-    measure::GroupedValues,
+    measure::{GroupedValues, seconds},
     record::{AttemptRow, RequestRow},
     status::{Code, Outcome},
 };
@@ -242,8 +242,4 @@ impl Windows {
 /// Returns the time from when a call began to when it ended.
 fn since_sent(row: &RequestRow) -> Option<u64> {
     Some(row.done_us?.saturating_sub(row.sent_us?))
-}
-
-fn seconds(us: u64) -> f64 {
-    us as f64 / 1e6
 }

@@ -1,10 +1,13 @@
 //! The alerts of a run, or of many, as plain text.
 
 use kernel::{
-    measure::text::{
-        MISSING,
-        quantity::{duration, moment, percent},
-        table::{Align, TextTable},
+    measure::{
+        seconds,
+        text::{
+            MISSING,
+            quantity::{duration, moment, percent},
+            table::{Align, TextTable},
+        },
     },
     slo::{
         AlertReport, AlertTally,
@@ -31,10 +34,6 @@ pub fn report(analysis: &AlertAnalysis) -> String {
         AlertAnalysis::Run(run) => of_run(run),
         AlertAnalysis::Runs(many) => of_runs(many),
     }
-}
-
-fn seconds(us: u64) -> f64 {
-    us as f64 / 1e6
 }
 
 fn of_run(run: &RunAlerts) -> String {
