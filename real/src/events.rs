@@ -5,9 +5,10 @@
 //! | `target` | the URL of a topic |
 //! | `waiting` | rows that wait to be sent, bounded in bytes |
 //! | `message` | a row as a message: its key, its value, and its partition |
+//! | `batch` | rows that are being sent, as messages to the partitions |
 //! | `sender` | the thread that sends them, again and again until the broker has them |
 //! | `topic` | a connection to the topic |
-//! | `absent` | what stands for the last three in a program that is built without them |
+//! | `absent` | what stands for the last four in a program that is built without them |
 //!
 //! What records a row copies the line that it writes to the run's folder, under one lock, and never waits. The thread takes
 //! all lines that wait at once. A message is delivered when the broker has acknowledged it: one whose acknowledgement is lost
@@ -17,6 +18,8 @@
 
 #[cfg(not(feature = "events"))]
 mod absent;
+#[cfg(feature = "events")]
+mod batch;
 #[cfg(feature = "events")]
 mod message;
 #[cfg(feature = "events")]

@@ -2,6 +2,12 @@
 
 use super::waiting::{File, Waiter};
 
+/// The most bytes of a value beside its head and its line: the number of the row, and what is around it.
+const REST_BYTES: usize = 32;
+
+/// The most bytes of a record beside its key and its value, and its part of what a batch of records has around it.
+const FRAME_BYTES: usize = 24;
+
 /// Makes the messages of a run.
 #[derive(Debug)]
 pub(super) struct Messages {
@@ -34,10 +40,15 @@ impl Messages {
         }
     }
 
+    /// Returns an upper bound of the bytes of a message without its key.
+    pub(super) fn size(&self, row: Waiter<'_>) -> usize {
+        self.heads[row.file as usize].len() + row.line.len() + REST_BYTES + FRAME_BYTES
+    }
+
     /// Returns the value: a JSON object, whose `row` is the line of the file.
     pub(super) fn value(&self, row: Waiter<'_>) -> Vec<u8> {
         let head = self.heads[row.file as usize].as_bytes();
-        let mut value = Vec::with_capacity(head.len() + row.line.len() + 32);
+        let mut value = Vec::with_capacity(head.len() + row.line.len() + REST_BYTES);
         value.extend_from_slice(head);
         add_number(&mut value, row.number);
         value.extend_from_slice(br#","row":"#);
@@ -100,6 +111,7 @@ mod tests {
         assert_eq!(messages.key(row), b"a\"b-1/7");
         let value = messages.value(row);
         let expected = r#"{"run":"a\"b-1","world":"real","file":"attempts","seq":12,"row":{"request":7}}"#;
+        assert!(value.len() < messages.size(row) && messages.size(row) < value.len() + REST_BYTES + FRAME_BYTES);
         assert_eq!(String::from_utf8(value).unwrap(), expected);
         assert_eq!(messages.key(Waiter { request: None, ..row }), b"a\"b-1");
     }

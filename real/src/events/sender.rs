@@ -1,6 +1,7 @@
 //! The thread that sends rows, again and again until the broker has them.
 
 use std::{
+    collections::BTreeMap,
     io, mem,
     pin::pin,
     sync::{
@@ -23,20 +24,18 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::{runtime::Builder, sync::Notify};
 
 use super::{
-    message::{Messages, partition},
+    batch::Outgoing,
+    message::Messages,
     target::Target,
     topic::{Problem, Topic},
-    waiting::{Rows, Waiting},
+    waiting::Waiting,
 };
 use crate::{clock::machine_ns, export::Exporter, timer::Timer};
 
 /// Time that rows are collected for, while few come. A message costs some hundred microseconds of processor time whatever is in it.
 const INTERVAL: Duration = Duration::from_millis(250);
 
-/// Bytes of lines in one message to a broker, half of what Kafka takes by default. If as many wait, they are not collected any longer.
-const BATCH_BYTES: usize = 512 << 10;
-
-/// Time that a broker may take for one.
+/// Time that a broker may take for messages that are sent together.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Shortest and longest time between two tries of a broker that does not take messages.
@@ -98,9 +97,7 @@ impl Stream {
             exporter,
             exported: (0, 0),
             topic: None,
-            rows: Rows::default(),
-            next: 0,
-            batch: Vec::new(),
+            outgoing: Outgoing::default(),
             outage: Vec::new(),
         };
         let runtime = Builder::new_current_thread().enable_all().build()?;
@@ -179,21 +176,9 @@ struct Sender {
     exported: (u64, u64),
     /// `None` before the first connection, and after a failure.
     topic: Option<Topic>,
-    /// The rows that are being sent.
-    rows: Rows,
-    /// Index of the first of them that is not in the batch and was not.
-    next: usize,
-    /// The rows in the messages under way that no broker has acknowledged, by partition.
-    batch: Vec<Part>,
+    outgoing: Outgoing,
     /// The problems since rows were last delivered that have been reported.
     outage: Vec<Problem>,
-}
-
-/// Rows of one partition, by their indexes.
-#[derive(Debug)]
-struct Part {
-    partition: usize,
-    rows: Vec<usize>,
 }
 
 impl Sender {
@@ -206,13 +191,12 @@ impl Sender {
                 let time = if self.outage.is_empty() { LAST_TIMEOUT } else { LAST_TIMEOUT_IN_OUTAGE };
                 deadline = Some(machine_ns() + nanos(time));
             }
-            if self.is_delivered() {
+            if self.outgoing.is_delivered() {
                 // Before the rows are taken: what comes between the two is taken.
                 let is_last = deadline.is_some();
-                self.waiting.take(&mut self.rows);
-                self.next = 0;
+                self.outgoing.take(&self.waiting);
                 self.export();
-                if self.rows.len() == 0 {
+                if self.outgoing.is_delivered() {
                     if is_last {
                         return;
                     }
@@ -229,25 +213,28 @@ impl Sender {
             if deadline.is_some_and(|deadline| machine_ns() >= deadline) {
                 return;
             }
-            if let Err(problem) = delivered {
-                // What is left of the connection is of no use: who leads which partition may have changed.
-                self.topic = None;
-                self.report(problem);
-                self.pause(retry).await;
-                retry = (2 * retry).min(RETRY.1);
-            } else {
-                retry = RETRY.0;
-                self.recover();
-                if self.is_delivered() && self.waiting.bytes() < BATCH_BYTES {
-                    self.pause(INTERVAL).await;
+            match delivered {
+                Ok(()) => {
+                    retry = RETRY.0;
+                    self.recover();
+                    if self.outgoing.is_delivered() && !Outgoing::is_full(&self.waiting) {
+                        self.pause(INTERVAL).await;
+                    }
+                }
+                Err(problem) => {
+                    self.outgoing.fail();
+                    // The broker takes less than Kafka does by default. That is no outage as long as less can be sent at a time.
+                    if matches!(problem, Problem::TooLarge(_)) && self.outgoing.shrink() {
+                        continue;
+                    }
+                    // What is left of the connection is of no use: who leads which partition may have changed.
+                    self.topic = None;
+                    self.report(problem);
+                    self.pause(retry).await;
+                    retry = (2 * retry).min(RETRY.1);
                 }
             }
         }
-    }
-
-    /// Returns whether all rows that were taken have been delivered.
-    fn is_delivered(&self) -> bool {
-        self.batch.is_empty() && self.next == self.rows.len()
     }
 
     /// Waits for this time, or until the run ends. After that it waits for the shortest time between two tries.
@@ -258,34 +245,24 @@ impl Sender {
         select(wait, pin!(self.shared.stopped.notified())).await;
     }
 
-    /// Sends a batch: the rest of one that has failed, or the next one.
+    /// Sends the next batch.
     async fn deliver(&mut self) -> Result<(), Problem> {
         if self.topic.is_none() {
             self.topic = Some(Topic::open(&self.target).await?);
-            // The topic may have another number of partitions than before.
-            let mut rows: Vec<_> = mem::take(&mut self.batch).into_iter().flat_map(|part| part.rows).collect();
-            rows.sort_unstable();
-            self.batch(rows);
-        }
-        if self.batch.is_empty() {
-            let mut bytes = 0;
-            let start = self.next;
-            while self.next < self.rows.len() && bytes < BATCH_BYTES {
-                bytes += self.rows.get(self.next).line.len();
-                self.next += 1;
-            }
-            self.batch((start..self.next).collect());
         }
         let Some(topic) = &self.topic else { return Ok(()) };
+        // The topic may have another number of partitions than for the last batch.
+        self.outgoing.make_batch(&self.messages, topic.partitions());
         let now = clock_gettime(ClockId::Realtime);
         #[expect(clippy::cast_sign_loss, clippy::cast_possible_truncation, reason = "less than a second")]
         let timestamp = DateTime::from_timestamp(now.tv_sec, now.tv_nsec as u32).unwrap_or_default();
-        let sends = self.batch.iter().map(|part| {
-            let rows = part.rows.iter().map(|&index| self.rows.get(index));
+        let Outgoing { rows, batch, .. } = &mut self.outgoing;
+        let sends = batch.parts().iter().map(|part| {
+            let rows = part.rows.iter().map(|&index| rows.get(index));
             let records = rows.map(|row| Record {
                 key: Some(self.messages.key(row)),
                 value: Some(self.messages.value(row)),
-                headers: std::collections::BTreeMap::new(),
+                headers: BTreeMap::new(),
                 timestamp,
             });
             let records = records.collect();
@@ -298,27 +275,12 @@ impl Sender {
             match sent {
                 Err(problem) => result = result.and(Err(problem)),
                 Ok(()) => {
-                    let part = self.batch.extract_if(.., |part| part.partition == partition);
-                    let delivered: usize = part.map(|part| part.rows.len()).sum();
+                    let delivered = batch.acknowledge(partition);
                     self.shared.delivered.fetch_add(delivered as u64, Ordering::AcqRel);
                 }
             }
         }
         result
-    }
-
-    /// Makes a batch of these rows.
-    fn batch(&mut self, rows: Vec<usize>) {
-        let partitions = self.topic.as_ref().map_or(1, Topic::partitions);
-        let mut parts: Vec<_> = (0..partitions).map(|partition| Part { partition, rows: Vec::new() }).collect();
-        let mut key = Vec::new();
-        for index in rows {
-            key.clear();
-            self.messages.add_key(&mut key, self.rows.get(index));
-            parts[partition(&key, partitions)].rows.push(index);
-        }
-        parts.retain(|part| !part.rows.is_empty());
-        self.batch = parts;
     }
 
     /// Says once in an outage what is wrong.

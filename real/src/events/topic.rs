@@ -33,6 +33,8 @@ pub(super) enum Problem {
     NoTopic,
     /// No answer in time.
     Silent(Duration),
+    /// The broker refuses as many bytes.
+    TooLarge(String),
     /// The broker refuses messages.
     Refused(String),
 }
@@ -70,6 +72,10 @@ impl Problem {
     fn from_error(error: Error) -> Self {
         match &error {
             Error::ServerError { protocol_error: ProtocolError::UnknownTopicOrPartition, .. } => Self::NoTopic,
+            Error::ServerError {
+                protocol_error: error @ (ProtocolError::MessageTooLarge | ProtocolError::RecordListTooLarge),
+                ..
+            } => Self::TooLarge(error.to_string()),
             Error::ServerError { protocol_error, .. } => Self::Refused(protocol_error.to_string()),
             _ => {
                 // The tries that it was not allowed come first in the text.
@@ -94,6 +100,7 @@ impl Problem {
                  --partitions 4`"
             ),
             Self::Unreachable(_) => format!("{self}; start a broker at {broker}, or name another in --events"),
+            Self::TooLarge(_) => format!("{self}; raise `max.message.bytes` of the topic `{topic}`"),
             Self::Silent(_) | Self::Refused(_) => self.to_string(),
         }
     }
@@ -105,7 +112,7 @@ impl fmt::Display for Problem {
             Self::Unreachable(reason) => f.write_str(reason),
             Self::NoTopic => f.write_str("the broker has no topic"),
             Self::Silent(time) => write!(f, "the broker does not answer within {} s", time.as_secs()),
-            Self::Refused(reason) => write!(f, "the broker refuses them: {reason}"),
+            Self::TooLarge(reason) | Self::Refused(reason) => write!(f, "the broker refuses them: {reason}"),
         }
     }
 }
