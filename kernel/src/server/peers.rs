@@ -551,7 +551,9 @@ mod tests {
         assert!(replied.is_end_stream());
         drop(replied);
         assert_eq!(peers.state().held, held, "its bytes are not written yet");
-        assert_eq!(frame.into_data().ok().map(|data| data.chunk().to_vec()), Some(b"data".to_vec()));
+        let data = frame.into_data().ok().map(|mut data| data.copy_to_bytes(data.remaining()));
+        assert_eq!(data.as_deref(), Some(&b"data"[..]));
+        drop(data);
         assert_eq!(peers.state().held, idle);
     }
 

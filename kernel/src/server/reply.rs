@@ -58,14 +58,9 @@ impl HttpBody for Replied {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
-        Poll::Ready(match frame {
-            // A message is one frame, and HTTP/2 keeps it until the peer lets it be sent. The body ends before that.
-            Some(Ok(frame)) if frame.is_data() => {
-                let hold = self.hold.take();
-                Some(Ok(frame.map_data(|data| held(data, hold).into())))
-            }
-            other => other.map(|frame| frame.map(|frame| frame.map_data(Two::from))),
-        })
+        // A message is one frame, and HTTP/2 keeps it until the peer lets it be sent. The body ends before that.
+        let hold = if matches!(&frame, Some(Ok(frame)) if frame.is_data()) { self.hold.take() } else { None };
+        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(|data| held(data, hold).into()))))
     }
 
     fn is_end_stream(&self) -> bool {
