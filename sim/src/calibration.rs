@@ -21,6 +21,7 @@ use serde::Deserialize;
 use crate::{
     delay::Delay,
     processors::{MachineTimes, Piece},
+    sizes::Around,
 };
 
 /// The built-in calibration, which is used unless another one is given.
@@ -309,22 +310,14 @@ impl Calibration {
 
 /// Returns the time of `units` at `probability`, by the distributions of the sizes that are known, in ascending order. `None` if none is.
 fn by_units<'a>(
-    mut known: impl DoubleEndedIterator<Item = (u64, &'a Distribution)> + Clone,
+    known: impl DoubleEndedIterator<Item = (u64, &'a Distribution)> + Clone,
     units: u64,
     probability: f64,
 ) -> Option<Duration> {
-    let below = known.clone().rfind(|(size, _)| *size <= units);
-    let above = known.find(|(size, _)| *size >= units);
-    match (below, above) {
-        (Some(below), Some(above)) if below.0 < above.0 => {
-            let share = (units - below.0) as f64 / (above.0 - below.0) as f64;
-            Some(below.1.interpolate(above.1, share).quantile(probability))
-        }
-        (Some(nearest), _) | (None, Some(nearest)) => {
-            Some(nearest.1.quantile(probability).mul_f64(units as f64 / nearest.0 as f64))
-        }
-        (None, None) => None,
-    }
+    Some(match Around::find(known, units)? {
+        Around::Between(below, above, share) => below.interpolate(above, share).quantile(probability),
+        Around::Nearest(size, nearest) => nearest.quantile(probability).mul_f64(units as f64 / size as f64),
+    })
 }
 
 /// Returns the error about the text of a calibration.

@@ -51,6 +51,7 @@ mod run;
 mod semantics;
 mod service_links;
 mod simulation;
+mod sizes;
 mod stream;
 pub mod sweep;
 mod system;

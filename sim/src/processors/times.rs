@@ -12,7 +12,7 @@ use super::{
     Piece,
     pauses::{PAUSES_PER_SECOND_MAX, PauseTimes},
 };
-use crate::delay::Delay;
+use crate::{delay::Delay, sizes::Around};
 
 /// Processor time of the thread that a timer wakes, until it has woken the task's thread and that continues. Without load it is a part of
 /// a timer's lateness, most of which is the hypervisor's time to deliver the timer.
@@ -160,16 +160,11 @@ impl MachineTimes {
     /// size; beyond the smallest and the largest it is that of these.
     pub(crate) fn follow_up(&self, what: &str, units: u64) -> Duration {
         let known = self.service_times.iter().filter(|time| time.workload == what);
-        let mut known = known.filter_map(|time| Some((time.units.get() as f64, time.follow_up_us?)));
-        let units = units as f64;
-        let below = known.clone().rfind(|(size, _)| *size <= units);
-        let above = known.find(|(size, _)| *size >= units);
-        let micros = match (below, above) {
-            (Some(below), Some(above)) if below.0 < above.0 => {
-                below.1 + (above.1 - below.1) * (units - below.0) / (above.0 - below.0)
-            }
-            (Some((_, nearest)), _) | (None, Some((_, nearest))) => nearest,
-            (None, None) => self.follow_up_us,
+        let known = known.filter_map(|time| Some((time.units.get(), time.follow_up_us?)));
+        let micros = match Around::find(known, units) {
+            Some(Around::Between(below, above, share)) => below + (above - below) * share,
+            Some(Around::Nearest(_, nearest)) => nearest,
+            None => self.follow_up_us,
         };
         Duration::from_secs_f64(micros / 1e6)
     }
