@@ -116,3 +116,28 @@ impl fmt::Display for Problem {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rskafka::client::error::RequestContext;
+
+    use super::*;
+
+    #[test]
+    fn errors_of_a_broker_have_their_remedies() {
+        let target: Target = "kafka://127.0.0.1:9092/rows".parse().unwrap();
+        let problem = |protocol_error| {
+            let request = RequestContext::Partition("rows".to_owned(), 0);
+            let error =
+                Error::ServerError { protocol_error, error_message: None, request, response: None, is_virtual: false };
+            Problem::from_error(error)
+        };
+        for too_large in [ProtocolError::MessageTooLarge, ProtocolError::RecordListTooLarge] {
+            let problem = problem(too_large);
+            assert!(matches!(problem, Problem::TooLarge(_)), "{problem}");
+            assert!(problem.remedy(&target).ends_with("raise `max.message.bytes` of the topic `rows`"), "{problem}");
+        }
+        assert_eq!(problem(ProtocolError::UnknownTopicOrPartition), Problem::NoTopic);
+        assert!(matches!(problem(ProtocolError::TopicAuthorizationFailed), Problem::Refused(_)));
+    }
+}
