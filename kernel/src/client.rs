@@ -13,6 +13,7 @@
 //! * [`candidates`](mod@candidates): the servers that can be asked: healthy and connected ones, other than the one that failed;
 //! * [`balancer`]: the choice among them;
 //! * [`attempt`]: one RPC within its timeout, over a connection as a [`plain_channel`]; [`failure`]: why something failed;
+//! * [`metered_attempt`]: the bytes of its messages and its status, for metrics;
 //! * [`connection`]: one pooled connection per server, with gRPC's states and its [`backoff`];
 //! * [`health`]: which servers are healthy, by answers, failures and [`health_check`]s;
 //! * [`cancellation`]: the end of every call under way.
@@ -37,6 +38,7 @@ mod health_check;
 mod hedge;
 mod inner;
 mod live;
+mod metered_attempt;
 mod plain_channel;
 mod probe;
 mod retry;

@@ -1,10 +1,12 @@
 //! gRPC below its messages: what client and server do with the bytes of any service.
 
+mod counted_body;
 mod message;
 mod methods;
 mod services;
 mod unary;
 
+pub(crate) use counted_body::CountedBody;
 pub(crate) use message::{MessageCount, Pieces, collect, collect_whole, first_number};
 pub(crate) use methods::Methods;
 pub use methods::Shape;

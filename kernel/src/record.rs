@@ -10,7 +10,7 @@ mod rows;
 
 pub use call_id::{AttemptId, CallId, NoCallId};
 pub(crate) use cause::{CANCELLED, SUPERSEDED};
-pub use moment::{CallMoment, ServerMoment};
+pub use moment::{CallMoment, MessageBytes, ServerMoment};
 pub use name::Name;
 pub use pass::{Pass, Rows};
 pub use recorder::{EventBuilder, Recorder, Records, Sink};

@@ -57,7 +57,8 @@ impl Collector {
                     self.take(row);
                 }
                 Report::Done { at_us } => return LoadEnded::Done { at_us },
-                Report::Ready | Report::Measured(_) => {}
+                Report::Measured(measured) => self.export(|observer| observer.take_measured_attempts(&measured)),
+                Report::Ready => {}
             }
         }
         LoadEnded::Silently

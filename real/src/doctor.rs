@@ -101,7 +101,7 @@ fn netem_finding(present: bool) -> Finding {
 
 /// Stops, continues and kills a child, as the faults of a run do.
 async fn signals() -> io::Result<String> {
-    let words = [ROLE.to_owned()].into_iter().chain(GeneratorArgs::words());
+    let words = [ROLE.to_owned()].into_iter().chain(GeneratorArgs::words(false));
     let mut child = Command::new(PROGRAM).args(words).stdin(Stdio::piped()).kill_on_drop(true).spawn()?;
     for signal in [Signal::STOP, Signal::CONT, Signal::STOP, Signal::KILL] {
         let pid = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));

@@ -32,15 +32,15 @@ pub(crate) struct Generator {
 pub(crate) type Reports = Lines<BufReader<ChildStdout>>;
 
 impl Generator {
-    /// Starts the process, and waits until it is ready to begin.
+    /// Starts the process, which measures its attempts for `metrics`, and waits until it is ready to begin.
     pub(crate) async fn start(
         scenario: &Scenario,
         (seed, branches): (u64, &[Branch]),
         (servers, tls, store): (BTreeMap<String, SocketAddr>, Option<ProcessTls>, Option<StorePlace>),
-        logs: &Path,
+        (logs, metrics): (&Path, bool),
         timer: Timer,
     ) -> Result<(Self, Reports), ProcessFailed> {
-        let words: Vec<_> = [ROLE.to_owned()].into_iter().chain(GeneratorArgs::words()).collect();
+        let words: Vec<_> = [ROLE.to_owned()].into_iter().chain(GeneratorArgs::words(metrics)).collect();
         let (process, streams) = Process::start(NAME, &words, logs)?;
         let mut reports = BufReader::new(streams.reports).lines();
         let generator = Self { process: Mutex::new(process), commands: Mutex::new(streams.commands), timer };

@@ -262,7 +262,7 @@ impl ReadyProcesses {
             &plan.scenario,
             (plan.seed, &plan.branches),
             (addresses, client, place),
-            &plan.logs,
+            (&plan.logs, exporter.is_some()),
             timer.clone(),
         )
         .await?;

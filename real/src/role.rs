@@ -4,7 +4,7 @@ pub mod generator;
 pub mod replica;
 pub mod store;
 
-use std::{env, io};
+use std::{env, io, sync::Arc, time::Duration};
 
 use clap::{Parser, Subcommand};
 use kernel::{load::LoadError, world::SharedWorld};
@@ -12,7 +12,10 @@ use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::warn;
 
-use crate::{diagnostics::InvalidFilter, token::InvalidToken};
+use crate::{diagnostics::InvalidFilter, message::ToOrchestrator, token::InvalidToken};
+
+/// Time between two reports of what was measured. A process that is killed loses what it has measured since the last one.
+const MEASURED_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The role of a process in a run.
 #[derive(Debug, Clone, Subcommand)]
@@ -116,6 +119,17 @@ fn log_resumes(world: &SharedWorld) -> io::Result<()> {
         }
     }));
     Ok(())
+}
+
+/// Reports what is measured again and again, as a task of `world`.
+fn report_measured(world: &SharedWorld, reports: Arc<ToOrchestrator>) {
+    let clock = world.clone();
+    world.spawn(Box::pin(async move {
+        loop {
+            clock.sleep_until(clock.now() + MEASURED_INTERVAL).await;
+            reports.send_measured();
+        }
+    }));
 }
 
 #[cfg(test)]

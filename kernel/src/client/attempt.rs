@@ -9,6 +9,7 @@ use tower_service::Service;
 use super::{
     Shared,
     failure::{Cause, Failure, Unseen},
+    metered_attempt::MeteredAttempt,
     plain_channel::{Headers, PlainChannel, ReplyBody, failure_from_status, origin, within},
 };
 use crate::{
@@ -36,7 +37,7 @@ pub(super) async fn process(
     headers: Option<Arc<Headers>>,
 ) -> Result<Reply, Failure> {
     let rpc = pin!(async {
-        let response = send(client, attempt, message, timeout, headers).await?;
+        let response = send(client, attempt, message, (timeout, timeout), headers).await?;
         Reply::read(response).await.map_err(|status| failure_from_status(&status))
     });
     within(&client.world, timeout, Cause::AttemptTimeout, rpc).await
@@ -53,20 +54,44 @@ pub(super) async fn open(
     headers: Option<Arc<Headers>>,
 ) -> Result<Response<ReplyBody>, Failure> {
     let rpc = pin!(async {
-        let response = send(client, attempt, message, deadline, headers).await?;
+        let response = send(client, attempt, message, (timeout, deadline), headers).await?;
         let status = Status::from_header_map(response.headers()).filter(|status| status.code() != tonic::Code::Ok);
         status.map_or(Ok(response), |status| Err(failure_from_status(&status)))
     });
     within(&client.world, timeout, Cause::AttemptTimeout, rpc).await
 }
 
-/// Sends `message` to the server of `attempt`, which must answer until `timeout`, and waits for the headers of its reply.
+/// Sends `message` to the server of `attempt`, which must answer until the second of `ends`, and waits for the headers of its reply. The caller
+/// waits for these until the first.
 async fn send(
     client: &Shared,
     attempt: SentAttempt,
     message: &Message,
-    timeout: Instant,
+    ends: (Instant, Instant),
     headers: Option<Arc<Headers>>,
+) -> Result<Response<ReplyBody>, Failure> {
+    let mut metered = MeteredAttempt::begin(&client.recorder, &client.servers[attempt.server].name, ends.0);
+    let sent = send_metered(client, attempt, message, (ends.1, headers), metered.as_deref()).await;
+    match (sent, metered.take()) {
+        (Ok(response), Some(mut metered)) => {
+            metered.on_headers(response.headers(), ends.1);
+            Ok(response.map(|body| body.metered(metered)))
+        }
+        (Err(failure), Some(metered)) => {
+            metered.fail(&failure);
+            Err(failure)
+        }
+        (sent, None) => sent,
+    }
+}
+
+/// Does the same for an attempt that `metered` counts, if there is one. The server must answer until `timeout`.
+async fn send_metered(
+    client: &Shared,
+    attempt: SentAttempt,
+    message: &Message,
+    (timeout, headers): (Instant, Option<Arc<Headers>>),
+    metered: Option<&MeteredAttempt>,
 ) -> Result<Response<ReplyBody>, Failure> {
     let SentAttempt { id, server, at } = attempt;
     let most = client.settings.max_request_message_bytes.unwrap_or(usize::MAX);
@@ -77,6 +102,7 @@ async fn send(
     let request = message.request(origin(), client.live().timeouts.header(timeout.since(at)), id.number - 1);
     let connection = &client.servers[server].connection;
     let sender = connection.ready().await?;
+    let request = if let Some(metered) = metered { metered.sends(message, request) } else { request };
     let channel = PlainChannel::new(sender.clone()).noting(headers).taking(client.settings.max_response_message_bytes);
     let mut channel = if message.shape().streams_replies() { channel.streaming() } else { channel };
     let result = channel.call(request).await.map_err(|status| failure_from_status(&status));

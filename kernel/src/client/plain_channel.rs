@@ -18,6 +18,7 @@ use tonic::{Status, body::Body};
 use super::{
     connection::{self, SendError, Sender},
     failure::{Cause, Failure, failure_from_network},
+    metered_attempt::MeteredAttempt,
 };
 use crate::{
     policy::{PUSHBACK, Pushback},
@@ -124,7 +125,10 @@ impl tower_service::Service<http::Request<Body>> for PlainChannel {
             if let Some(headers) = headers.filter(|_| !reply.headers().contains_key(GRPC_STATUS)) {
                 headers.have_arrived.store(true, Ordering::Relaxed);
             }
-            Ok(reply.map(|body| ReplyBody(HeaderFirst::reply(body, message_bytes_max, has_one_message))))
+            Ok(reply.map(|body| ReplyBody {
+                body: HeaderFirst::reply(body, message_bytes_max, has_one_message),
+                metered: None,
+            }))
         })
     }
 }
@@ -150,7 +154,18 @@ fn check_head<T>(reply: &http::Response<T>) -> Result<(), Status> {
 }
 
 /// The body of a reply. Its errors keep their cause.
-pub struct ReplyBody(HeaderFirst);
+pub struct ReplyBody {
+    body: HeaderFirst,
+    /// Counts the attempt, if attempts are counted.
+    metered: Option<Box<MeteredAttempt>>,
+}
+
+impl ReplyBody {
+    /// Returns the same body, which `metered` follows to its end.
+    pub(super) fn metered(self, metered: Box<MeteredAttempt>) -> Self {
+        Self { metered: Some(metered), ..self }
+    }
+}
 
 impl HttpBody for ReplyBody {
     type Data = bytes::Bytes;
@@ -160,18 +175,22 @@ impl HttpBody for ReplyBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        Pin::new(&mut self.0).poll_frame(cx).map_err(|error| match error.downcast::<hyper::Error>() {
+        let frame = Pin::new(&mut self.body).poll_frame(cx).map_err(|error| match error.downcast::<hyper::Error>() {
             Ok(error) => status_with(failure_from_network(&SendError { error: *error, is_unsent: false })),
             Err(error) => Status::from_error(error),
-        })
+        });
+        if let (Poll::Ready(frame), Some(metered)) = (&frame, &mut self.metered) {
+            metered.on_frame(frame.as_ref());
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
+        self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
+        self.body.size_hint()
     }
 }
 

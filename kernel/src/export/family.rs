@@ -7,7 +7,7 @@ pub enum Kind {
     Counter,
     /// A value that rises and falls.
     Gauge,
-    /// A distribution, with these upper bounds of its classic buckets, in thousandths of a millisecond or, without a unit, in ones.
+    /// A distribution, with these upper bounds of its classic buckets, in microseconds where the unit is seconds, and in ones otherwise.
     Histogram(&'static [u64]),
 }
 
@@ -56,6 +56,24 @@ pub const LATENCY_BOUNDS_US: &[u64] = &[
     100_000_000,
 ];
 
+/// gRPC's bounds of the buckets of sizes (A66), in bytes.
+pub(super) const SIZE_BOUNDS: &[u64] = &[
+    0,
+    1 << 10,
+    2 << 10,
+    4 << 10,
+    16 << 10,
+    64 << 10,
+    256 << 10,
+    1 << 20,
+    4 << 20,
+    16 << 20,
+    64 << 20,
+    256 << 20,
+    1 << 30,
+    4 << 30,
+];
+
 /// gRPC's bounds of the buckets of retries and hedges (A96).
 const RETRY_BOUNDS: &[u64] = &[1, 2, 3, 4, 5];
 
@@ -69,6 +87,8 @@ pub enum Unit {
     None,
     /// Seconds; kept as whole microseconds.
     Seconds,
+    /// Bytes.
+    Bytes,
 }
 
 macro_rules! families {
@@ -120,6 +140,12 @@ families! {
     /// Time from the start of an attempt to its end (gRPC A66).
     AttemptDuration = "grpc_client_attempt_duration_seconds":
         Histogram(LATENCY_BOUNDS_US), Seconds, ["grpc_method", "grpc_target", "grpc_status", "server"];
+    /// Bytes of the messages that an attempt has sent, without what is around them (gRPC A66).
+    AttemptSentBytes = "grpc_client_attempt_sent_total_compressed_message_size_bytes":
+        Histogram(SIZE_BOUNDS), Bytes, ["grpc_method", "grpc_target", "grpc_status", "server"];
+    /// Bytes of the messages that have come for an attempt, without what is around them (gRPC A66).
+    AttemptReceivedBytes = "grpc_client_attempt_rcvd_total_compressed_message_size_bytes":
+        Histogram(SIZE_BOUNDS), Bytes, ["grpc_method", "grpc_target", "grpc_status", "server"];
     /// Time from the start of a call to its end, with all attempts (gRPC A66).
     CallDuration = "grpc_client_call_duration_seconds":
         Histogram(LATENCY_BOUNDS_US), Seconds, ["grpc_method", "grpc_target", "grpc_status"];
@@ -138,6 +164,9 @@ families! {
     /// Ejections of a server by outlier detection (gRPC A91).
     EjectionsEnforced = "grpc_lb_outlier_detection_ejections_enforced":
         Counter, None, ["grpc_target", "grpc_lb_outlier_detection_detection_method", "server"];
+    /// Servers that outlier detection has found and not ejected (gRPC A91).
+    EjectionsUnenforced = "grpc_lb_outlier_detection_ejections_unenforced":
+        Counter, None, ["grpc_target", "grpc_lb_outlier_detection_detection_method", "grpc_lb_outlier_detection_unenforced_reason", "server"];
     // gRPC A78: connections.
     /// Connections that became ready (gRPC A78).
     ConnectionsSucceeded = "grpc_lb_pick_first_connection_attempts_succeeded": Counter, None, ["grpc_target", "server"];
@@ -151,6 +180,12 @@ families! {
     /// Time from the arrival of a call at a server to its end there (gRPC A66).
     ServerCallDuration = "grpc_server_call_duration_seconds":
         Histogram(LATENCY_BOUNDS_US), Seconds, ["grpc_method", "grpc_status", "server"];
+    /// Bytes of the messages that a server has sent for a call, without what is around them (gRPC A66).
+    ServerCallSentBytes = "grpc_server_call_sent_total_compressed_message_size_bytes":
+        Histogram(SIZE_BOUNDS), Bytes, ["grpc_method", "grpc_status", "server"];
+    /// Bytes of the messages that have come to a server for a call, without what is around them (gRPC A66).
+    ServerCallReceivedBytes = "grpc_server_call_rcvd_total_compressed_message_size_bytes":
+        Histogram(SIZE_BOUNDS), Bytes, ["grpc_method", "grpc_status", "server"];
 
     /// The run that the other metrics are of; always 1.
     RunInfo = "rehearsal_run_info": Gauge, None, ["scenario", "seed", "world"];

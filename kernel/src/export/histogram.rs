@@ -64,6 +64,11 @@ impl Distribution {
         Self { buckets: self.buckets.clone(), native: BTreeMap::new(), ..*self }
     }
 
+    /// Returns the sum of the values, in the unit in which they are kept.
+    pub fn sum(&self) -> u64 {
+        self.sum
+    }
+
     /// Returns the number of values.
     pub fn count(&self) -> u64 {
         self.count

@@ -18,6 +18,9 @@ use crate::{
 /// The target of the client's only channel, as gRPC's label has it.
 const TARGET: &str = "rehearsal:///servers";
 
+/// The source of what the load's client records.
+const CLIENT: &str = "client";
+
 /// The label for what is not of one server.
 const WHOLE_SERVICE: &str = "*";
 
@@ -277,12 +280,23 @@ impl Observer {
         }
     }
 
-    /// Counts a call at a server.
+    /// Counts what happens to a call at a server, or to an attempt of the load.
     pub fn take_moment(&mut self, moment: &ServerMoment) {
         let ServerMoment { server, what, .. } = moment;
         let label = std::slice::from_ref(server);
         let Self { series, texts, .. } = self;
         match what {
+            // Metrics of clients are those of the load.
+            CallMoment::AttemptEnded { .. } | CallMoment::Unenforced { .. } if *server != CLIENT => {}
+            CallMoment::AttemptEnded { server, status, bytes } => {
+                let labels = [self.method.clone(), texts.target.clone(), texts.code(*status).clone(), server.clone()];
+                series.observe(Family::AttemptSentBytes, &labels, bytes.sent);
+                series.observe(Family::AttemptReceivedBytes, &labels, bytes.received);
+            }
+            CallMoment::Unenforced { server, method, reason } => {
+                let labels = [texts.target.clone(), method.clone(), reason.clone(), server.clone()];
+                series.add(Family::EjectionsUnenforced, &labels, 1);
+            }
             CallMoment::Arrived { method } => {
                 series.add(Family::ServerCallStarted, &[method.clone(), server.clone()], 1);
             }
@@ -292,9 +306,11 @@ impl Observer {
                 series.change(Family::BusyWorkers, label, 1);
             }
             CallMoment::Left => series.change(Family::BusyWorkers, label, -1),
-            CallMoment::Ended { method, status, duration_us } => {
+            CallMoment::Ended { method, status, duration_us, bytes } => {
                 let labels = [method.clone(), texts.code(*status).clone(), server.clone()];
                 series.observe(Family::ServerCallDuration, &labels, *duration_us);
+                series.observe(Family::ServerCallSentBytes, &labels, bytes.sent);
+                series.observe(Family::ServerCallReceivedBytes, &labels, bytes.received);
             }
         }
     }
@@ -304,11 +320,27 @@ impl Observer {
         for (method, calls) in &measured.started {
             self.series.add(Family::ServerCallStarted, &[method.clone(), server.clone()], *calls);
         }
-        for ((method, status), durations) in measured.durations() {
+        for ((method, status), ended) in measured.ended() {
             let labels = [method.clone(), self.texts.code(*status).clone(), server.clone()];
-            self.series.merge(Family::ServerCallDuration, &labels, durations);
+            self.series.merge(Family::ServerCallDuration, &labels, &ended.durations);
+            self.series.merge(Family::ServerCallSentBytes, &labels, &ended.sizes.sent);
+            self.series.merge(Family::ServerCallReceivedBytes, &labels, &ended.sizes.received);
         }
         self.set_levels(server, measured.queued, measured.busy);
+    }
+
+    /// Adds what the process of the load has measured of its attempts.
+    pub fn take_measured_attempts(&mut self, measured: &Measured) {
+        let Self { series, texts, method, .. } = self;
+        for ((server, status), sizes) in measured.attempts() {
+            let labels = [method.clone(), texts.target.clone(), texts.code(*status).clone(), server.clone()];
+            series.merge(Family::AttemptSentBytes, &labels, &sizes.sent);
+            series.merge(Family::AttemptReceivedBytes, &labels, &sizes.received);
+        }
+        for ((server, method, reason), count) in measured.unenforced() {
+            let labels = [texts.target.clone(), method.clone(), reason.clone(), server.clone()];
+            series.add(Family::EjectionsUnenforced, &labels, *count);
+        }
     }
 
     /// Notes that the process of a server has ended, and its calls with it.

@@ -29,24 +29,42 @@ pub struct OtlpTimes {
 }
 
 /// The names of gRPC's metrics and labels, whose dots do not follow from the names for Prometheus.
-const GRPC_NAMES: [(&str, &str); 17] = [
+const GRPC_NAMES: [(&str, &str); 23] = [
     ("grpc_client_attempt_started", "grpc.client.attempt.started"),
     ("grpc_client_attempt_duration_seconds", "grpc.client.attempt.duration"),
+    (
+        "grpc_client_attempt_sent_total_compressed_message_size_bytes",
+        "grpc.client.attempt.sent_total_compressed_message_size",
+    ),
+    (
+        "grpc_client_attempt_rcvd_total_compressed_message_size_bytes",
+        "grpc.client.attempt.rcvd_total_compressed_message_size",
+    ),
     ("grpc_client_call_duration_seconds", "grpc.client.call.duration"),
     ("grpc_client_call_retries", "grpc.client.call.retries"),
     ("grpc_client_call_transparent_retries", "grpc.client.call.transparent_retries"),
     ("grpc_client_call_hedges", "grpc.client.call.hedges"),
     ("grpc_client_call_retry_delay_seconds", "grpc.client.call.retry_delay"),
     ("grpc_lb_outlier_detection_ejections_enforced", "grpc.lb.outlier_detection.ejections_enforced"),
+    ("grpc_lb_outlier_detection_ejections_unenforced", "grpc.lb.outlier_detection.ejections_unenforced"),
     ("grpc_lb_pick_first_connection_attempts_succeeded", "grpc.lb.pick_first.connection_attempts_succeeded"),
     ("grpc_lb_pick_first_connection_attempts_failed", "grpc.lb.pick_first.connection_attempts_failed"),
     ("grpc_lb_pick_first_disconnections", "grpc.lb.pick_first.disconnections"),
     ("grpc_server_call_started", "grpc.server.call.started"),
     ("grpc_server_call_duration_seconds", "grpc.server.call.duration"),
+    (
+        "grpc_server_call_sent_total_compressed_message_size_bytes",
+        "grpc.server.call.sent_total_compressed_message_size",
+    ),
+    (
+        "grpc_server_call_rcvd_total_compressed_message_size_bytes",
+        "grpc.server.call.rcvd_total_compressed_message_size",
+    ),
     ("grpc_method", "grpc.method"),
     ("grpc_target", "grpc.target"),
     ("grpc_status", "grpc.status"),
     ("grpc_lb_outlier_detection_detection_method", "grpc.lb.outlier_detection.detection_method"),
+    ("grpc_lb_outlier_detection_unenforced_reason", "grpc.lb.outlier_detection.unenforced_reason"),
 ];
 
 /// Returns all series as a message to a collector, from the process that calls itself `instance`.
@@ -114,7 +132,11 @@ fn metric(series: &Series, family: Family, times: OtlpTimes) -> Option<Metric> {
             metric::Data::Histogram(Histogram { data_points: points.collect(), aggregation_temporality: cumulative })
         }
     };
-    let unit = if family.unit() == Unit::Seconds { "s" } else { "1" };
+    let unit = match family.unit() {
+        Unit::None => "1",
+        Unit::Seconds => "s",
+        Unit::Bytes => "By",
+    };
     Some(Metric {
         name: name(family.name()),
         description: family.help().to_owned(),

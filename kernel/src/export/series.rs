@@ -109,7 +109,7 @@ impl Value {
 /// Returns the number by which kept values are divided to get the exported ones.
 pub(super) fn per_one(unit: Unit) -> u64 {
     match unit {
-        Unit::None => 1,
+        Unit::None | Unit::Bytes => 1,
         Unit::Seconds => US_PER_SECOND,
     }
 }

@@ -118,6 +118,13 @@ pub(crate) fn bound_text(unit: Unit, bound: u64) -> String {
             let exponent = if bound.is_multiple_of(10) { 5 } else { 6 };
             format!("{text}e-0{exponent}")
         }
+        // Seven digits and more have an exponent. A bound of bytes is a whole number.
+        (Unit::Bytes, 1_000_000..) => {
+            let digits = bound.to_string();
+            let (first, rest) = digits.split_at(1);
+            let places = rest.trim_end_matches('0');
+            format!("{first}{}{places}e+{:02}", if places.is_empty() { "" } else { "." }, rest.len())
+        }
         _ => {
             let text = quotient(bound, per_one(unit));
             if text.contains('.') { text } else { text + ".0" }
@@ -148,6 +155,9 @@ mod tests {
         let texts = bounds.map(|bound| bound_text(Unit::Seconds, bound));
         assert_eq!(texts, ["0.0", "1e-05", "5e-05", "0.0001", "0.013", "0.65", "1.0", "100.0"]);
         assert_eq!(bound_text(Unit::None, 5), "5.0");
+        let bounds = [0, 1_024, 262_144, 1 << 20, 16 << 20, 4 << 30, 3_000_000];
+        let texts = bounds.map(|bound| bound_text(Unit::Bytes, bound));
+        assert_eq!(texts, ["0.0", "1024.0", "262144.0", "1.048576e+06", "1.6777216e+07", "4.294967296e+09", "3e+06"]);
     }
 
     #[test]

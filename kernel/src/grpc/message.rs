@@ -125,6 +125,11 @@ impl Pieces {
         Some(count)
     }
 
+    /// Returns the number of bytes of its only message, without its header.
+    pub(crate) fn only_message_bytes(&self) -> usize {
+        self.data.iter().map(Bytes::len).sum::<usize>().saturating_sub(MESSAGE_HEADER_BYTES)
+    }
+
     /// Returns the compression flag of the first message, or 0 without one.
     pub(crate) fn flag(&self) -> u8 {
         self.data.iter().flatten().next().copied().unwrap_or(0)
@@ -180,6 +185,8 @@ pub(crate) struct MessageCount {
     header: SmallVec<[u8; MESSAGE_HEADER_BYTES]>,
     /// Bytes of the message under way that have not come yet, behind its header.
     left: usize,
+    /// Bytes that have come, without headers.
+    bytes: u64,
 }
 
 impl MessageCount {
@@ -199,11 +206,17 @@ impl MessageCount {
             } else {
                 let taken = self.left.min(piece.len());
                 self.left -= taken;
+                self.bytes += taken as u64;
                 piece = &piece[taken..];
                 whole += u64::from(self.left == 0);
             }
         }
         whole
+    }
+
+    /// Returns the number of bytes of the messages so far, without their headers.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Returns whether the last message is whole.
@@ -332,7 +345,7 @@ mod tests {
         for cut in 1..=three.len() {
             let mut count = MessageCount::default();
             let added: u64 = three.chunks(cut).map(|piece| count.add(piece)).sum();
-            assert_eq!((added, count.is_whole()), (3, true), "{cut}");
+            assert_eq!((added, count.bytes(), count.is_whole()), (3, 4, true), "{cut}");
             assert_eq!((count.add(&three[..6]), count.is_whole()), (0, false), "{cut}");
         }
     }
@@ -345,6 +358,7 @@ mod tests {
             assert_eq!(pieces(&two).message_count(), Some(2));
             assert_eq!(pieces(&two[..8]).message_count(), Some(1));
             assert_eq!(pieces(&two[..8]).message()[..], [7, 8, 9]);
+            assert_eq!(pieces(&two[..8]).only_message_bytes(), 3);
             assert_eq!(pieces(&two[..8]).into_bytes()[..], two[..8]);
             for wrong in [1, 4, 7, 12, 13] {
                 assert_eq!(pieces(&two[..wrong]).message_count(), None, "{wrong}");

@@ -38,7 +38,7 @@ use std::{
 
 use super::{AttemptEnd, Changes, Ending, Policy, PolicyConfig, PolicyContext, Servers};
 use crate::{
-    record::{Event, Recorder},
+    record::{CallMoment, Event, Recorder},
     settings::{
         limits,
         named::named,
@@ -47,7 +47,7 @@ use crate::{
     },
     sync::lock,
 };
-use ejections::{AttemptResult, Ejection, EjectionChange, Ejections};
+use ejections::{AttemptResult, Ejection, EjectionChange, Ejections, Unenforced};
 
 table! {
     /// `[client.outlier_detection]`: passive ejection of single servers (gRPC A50, Envoy).
@@ -165,6 +165,7 @@ impl PolicyConfig for OutlierDetection {
                 due += interval;
                 let mut ejections = lock(&sweeper.ejections);
                 ejections.sweep(world.now()).into_iter().for_each(|change| sweeper.record(change));
+                sweeper.measure(ejections.take_unenforced());
                 drop(ejections);
                 sweeper.changes.notify();
             }
@@ -195,6 +196,16 @@ impl Detector {
     }
 }
 
+impl Detector {
+    /// Passes on which servers were found and not ejected.
+    fn measure(&self, unenforced: Vec<Unenforced>) {
+        for Unenforced { server, method, reason } in unenforced {
+            let server = self.servers[server].as_str().into();
+            self.recorder.measure(|| CallMoment::Unenforced { server, method: method.into(), reason: reason.into() });
+        }
+    }
+}
+
 impl Policy for Arc<Detector> {
     fn ejected(&self) -> Servers {
         lock(&self.ejections).ejected()
@@ -208,7 +219,9 @@ impl Policy for Arc<Detector> {
             Ending::Abandoned => AttemptResult::Abandoned,
         };
         let mut ejections = lock(&self.ejections);
-        if let Some(change) = ejections.observe(server, result, end.now) {
+        let change = ejections.observe(server, result, end.now);
+        self.measure(ejections.take_unenforced());
+        if let Some(change) = change {
             self.record(change);
             drop(ejections);
             self.changes.notify();

@@ -2,11 +2,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-#[cfg(feature = "service")]
-use super::moment::CallMoment;
 use super::{
     call_id::{AttemptId, CallId},
-    moment::ServerMoment,
+    moment::{CallMoment, ServerMoment},
     name::Name,
     rows::{AttemptRow, CallRow, Event, EventRow, Ordered, RequestRow, Row},
 };
@@ -51,12 +49,12 @@ pub trait Sink: Send + Sync {
     /// Takes a row. The host that records it waits until this returns.
     fn take(&self, row: Row);
 
-    /// Returns whether it takes moments of the calls at servers. Without, none are made.
+    /// Returns whether it takes moments of calls. Without, none are made.
     fn measures(&self) -> bool {
         false
     }
 
-    /// Takes a moment of a call at a server. The host waits until this returns.
+    /// Takes a moment of a call. The host waits until this returns.
     fn measure(&self, _: ServerMoment) {}
 }
 
@@ -113,14 +111,13 @@ impl Recorder {
         EventBuilder { recorder: self, row }
     }
 
-    /// Returns whether moments of calls at this server are taken.
+    /// Returns whether moments of calls are taken.
     #[cfg(feature = "service")]
     pub(crate) fn measures(&self) -> bool {
         self.sink.measures()
     }
 
-    /// Passes on what happens to a call at this server, if moments are taken.
-    #[cfg(feature = "service")]
+    /// Passes on what happens to a call, if moments are taken.
     pub(crate) fn measure(&self, what: impl FnOnce() -> CallMoment) {
         if self.sink.measures() {
             let at_us = self.world.now().as_micros();

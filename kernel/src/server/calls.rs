@@ -1,6 +1,9 @@
 //! The layers between a connection and the services of a process: the identity of a call, injected errors, admission and workers.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use http::{HeaderMap, Request, Response};
 use http_body::Body as HttpBody;
@@ -16,7 +19,7 @@ use super::{
     workers::{NotDone, Task, Workers},
 };
 use crate::{
-    grpc::{Pieces, Served, Services, collect},
+    grpc::{CountedBody, Pieces, Served, Services, collect},
     record::{AttemptId, Event, Recorder},
     time::Instant,
     transport::{ATTEMPTS_BEFORE, BodyError},
@@ -65,24 +68,35 @@ impl Calls {
         }
         let deadline = request.extensions().get::<Deadline>().map_or(Instant::NEVER, |deadline| deadline.0);
         let metered = MeteredCall::begin(&self.recorder, path, deadline);
-        let response = self.work(served, request).await.unwrap_or_else(Status::into_http);
+        let received = metered.as_ref().map(MeteredCall::received);
+        let response = self.work(served, request, received).await.unwrap_or_else(Status::into_http);
         MeteredCall::respond(metered, response)
     }
 
-    /// Answers `request` by one of the workers, from its arrival to its result.
-    async fn work<B>(&self, served: Arc<Served>, request: Request<B>) -> Result<Response<Body>, Status>
+    /// Answers `request` by one of the workers, from its arrival to its result. The bytes of its messages are added to `received`.
+    async fn work<B>(
+        &self,
+        served: Arc<Served>,
+        request: Request<B>,
+        received: Option<Arc<AtomicU64>>,
+    ) -> Result<Response<Body>, Status>
     where
         B: HttpBody<Data = bytes::Bytes, Error = BodyError> + Send + 'static,
     {
         let (head, body) = request.into_parts();
         let shape = self.services.shape(head.uri.path());
         let (call, body) = if shape.streams_requests() {
-            ((served.identify)(&head.headers, &Pieces::default()), Body::new(body))
+            let body = Body::new(body);
+            let body = if let Some(received) = received { CountedBody::count(body, received) } else { body };
+            ((served.identify)(&head.headers, &Pieces::default()), body)
         } else {
             // A worker is not occupied by a message that has yet to arrive.
             let message = collect(body).await.map_err(Status::from_error)?;
             if message.message_count() != Some(1) {
                 return Err(Status::internal("the request ends within its message"));
+            }
+            if let Some(received) = received {
+                received.store(message.only_message_bytes() as u64, Ordering::Relaxed);
             }
             ((served.identify)(&head.headers, &message), Body::new(message))
         };

@@ -2,6 +2,10 @@
 
 use std::{
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -11,7 +15,8 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use tonic::{Status, body::Body};
 
 use crate::{
-    record::{CallMoment, Name, Recorder},
+    grpc::MessageCount,
+    record::{CallMoment, MessageBytes, Name, Recorder},
     status::Code,
     time::Instant,
 };
@@ -22,6 +27,10 @@ pub(super) struct MeteredCall {
     method: Name,
     arrived: Instant,
     deadline: Instant,
+    /// The bytes of the messages that have come.
+    received: Arc<AtomicU64>,
+    /// The messages of the reply so far.
+    sent: MessageCount,
     has_ended: bool,
 }
 
@@ -33,7 +42,20 @@ impl MeteredCall {
         }
         let method = Name::from(path.trim_start_matches('/'));
         recorder.measure(|| CallMoment::Arrived { method: method.clone() });
-        Some(Self { recorder: recorder.clone(), method, arrived: recorder.now(), deadline, has_ended: false })
+        Some(Self {
+            recorder: recorder.clone(),
+            method,
+            arrived: recorder.now(),
+            deadline,
+            received: Arc::default(),
+            sent: MessageCount::default(),
+            has_ended: false,
+        })
+    }
+
+    /// Returns the place for the number of bytes of the messages that have come.
+    pub(super) fn received(&self) -> Arc<AtomicU64> {
+        self.received.clone()
     }
 
     /// Follows `response` to its end.
@@ -51,7 +73,8 @@ impl MeteredCall {
         if !std::mem::replace(&mut self.has_ended, true) {
             let duration = self.recorder.now().since(self.arrived);
             let duration_us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-            self.recorder.measure(|| CallMoment::Ended { method: self.method.clone(), status, duration_us });
+            let bytes = MessageBytes { sent: self.sent.bytes(), received: self.received.load(Ordering::Relaxed) };
+            self.recorder.measure(|| CallMoment::Ended { method: self.method.clone(), status, duration_us, bytes });
         }
     }
 }
@@ -82,6 +105,9 @@ impl HttpBody for MeteredReply {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         match &frame {
             Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    self.call.sent.add(data);
+                }
                 if let Some(trailers) = frame.trailers_ref() {
                     self.call.end(status(trailers).unwrap_or(Code::Unknown));
                 }

@@ -27,7 +27,7 @@ use tokio::{
 };
 use tracing::info;
 
-use super::{RoleError, die_with, log_resumes};
+use super::{RoleError, die_with, log_resumes, report_measured};
 use crate::{
     asked::Asked,
     caller::Caller,
@@ -50,12 +50,16 @@ pub struct GeneratorArgs {
     /// Id of the orchestrator, with which this process ends
     #[arg(long)]
     parent: u32,
+    /// Reports what it measures of its attempts, for metrics
+    #[arg(long)]
+    metrics: bool,
 }
 
 impl GeneratorArgs {
-    /// A load generator of this process, as a command line gives its options.
-    pub(crate) fn words() -> Vec<String> {
-        vec!["--parent".to_owned(), std::process::id().to_string()]
+    /// A load generator of this process, which measures its attempts for `metrics`, as a command line gives its options.
+    pub(crate) fn words(metrics: bool) -> Vec<String> {
+        let parent = ["--parent".to_owned(), std::process::id().to_string()];
+        parent.into_iter().chain(metrics.then(|| "--metrics".to_owned())).collect()
     }
 }
 
@@ -72,8 +76,8 @@ pub fn run(args: &GeneratorArgs) -> Result<(), RoleError> {
         .name("orders".to_owned())
         .spawn(move || read_orders(&sender))
         .map_err(RoleError::system("cannot start a thread"))?;
-    let reports = ToOrchestrator::start(false).map_err(RoleError::system("cannot send reports"))?;
-    let done = runtime.block_on(offer_load(orders, &reports));
+    let reports = ToOrchestrator::start(args.metrics).map_err(RoleError::system("cannot send reports"))?;
+    let done = runtime.block_on(offer_load(orders, &reports, args.metrics));
     // The connections are of no more use, and neither are their tasks.
     runtime.shutdown_background();
     reports.flush();
@@ -95,6 +99,7 @@ fn read_orders(orders: &UnboundedSender<Result<LoadCommand, RoleError>>) {
 async fn offer_load(
     mut orders: UnboundedReceiver<Result<LoadCommand, RoleError>>,
     reports: &Arc<ToOrchestrator>,
+    metrics: bool,
 ) -> Result<(), RoleError> {
     let LoadCommand::Prepare { scenario, seed, branches, servers, tls, store } = next(&mut orders).await? else {
         return Err(RoleError::Order("the first order must be to prepare".to_owned()));
@@ -119,6 +124,9 @@ async fn offer_load(
     log_resumes(&world).map_err(RoleError::system("cannot listen to signals"))?;
     info!(epoch_ns, "load begins");
     pass_branches(&world, branches);
+    if metrics {
+        report_measured(&world, reports.clone());
+    }
     let store = store.map(|store| store.access(&world, entropy));
     let caller = Caller::new(scenario, entropy, world.clone(), (&names, store));
     let cancelled = Notify::new();
@@ -128,6 +136,7 @@ async fn offer_load(
             ended?;
             let at_us = world.now().as_micros();
             info!(at_us, "load has ended");
+            reports.send_measured();
             reports.send(&Report::Done { at_us });
         }
         Either::Right((failed, _)) => return Err(failed),

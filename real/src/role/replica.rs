@@ -6,7 +6,6 @@ use std::{
     net::Ipv4Addr,
     sync::Arc,
     thread,
-    time::Duration,
 };
 
 use clap::Args;
@@ -26,7 +25,7 @@ use tokio::{
 };
 use tracing::{error, info};
 
-use super::{RoleError, die_with, log_resumes};
+use super::{RoleError, die_with, log_resumes, report_measured};
 use crate::{
     app,
     clock::Clock,
@@ -42,9 +41,6 @@ use crate::{
 
 /// The subcommand of the process.
 pub const ROLE: &str = "replica";
-
-/// Time between two reports of what was measured. A process that is killed loses what it has measured since the last one.
-const MEASURED_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The options of a replica.
 #[derive(Debug, Clone, Args)]
@@ -273,17 +269,6 @@ fn receive_tls(calls: bool) -> Result<Tls, RoleError> {
         }
         _ => Err(RoleError::Order("the first command has no certificates".to_owned())),
     }
-}
-
-/// Reports what is measured of the calls again and again, as a task of `world`.
-fn report_measured(world: &SharedWorld, reports: Arc<ToOrchestrator>) {
-    let clock = world.clone();
-    world.spawn(Box::pin(async move {
-        loop {
-            clock.sleep_until(clock.now() + MEASURED_INTERVAL).await;
-            reports.send_measured();
-        }
-    }));
 }
 
 /// Does what the orchestrator says. Ends with standard input, which the orchestrator holds open as long as it lives.

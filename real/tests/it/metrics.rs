@@ -101,6 +101,10 @@ fn a_run_exports_what_its_client_servers_and_faults_do() {
     let called =
         r#"grpc_server_call_started_total{grpc_method="rehearsal.v1.Rehearsal/ProcessImage",server="server-0"}"#;
     wait(address, called, |calls| calls > 10.0);
+    let sent = r#"grpc_client_attempt_sent_total_compressed_message_size_bytes_sum{grpc_method="rehearsal.v1.Rehearsal/ProcessImage",grpc_target="rehearsal:///servers",grpc_status="OK",server="server-0"}"#;
+    wait(address, sent, |bytes| bytes > 0.0);
+    let received = r#"grpc_server_call_rcvd_total_compressed_message_size_bytes_sum{grpc_method="rehearsal.v1.Rehearsal/ProcessImage",grpc_status="OK",server="server-0"}"#;
+    wait(address, received, |bytes| bytes > 0.0);
     assert!(run.0.wait().expect("it is our child").success());
 }
 
@@ -134,6 +138,8 @@ fn servers_loads_and_proxies_by_hand_export_their_own() {
     wait(server, r#"rehearsal_server_requests_total{server="server-0",outcome="finished"}"#, |done| done >= 20.0);
     let durations = r#"grpc_server_call_duration_seconds_count{grpc_method="rehearsal.v1.Rehearsal/ProcessImage",grpc_status="OK",server="server-0"}"#;
     wait(server, durations, |count| count >= 20.0);
+    let sizes = r#"grpc_client_attempt_rcvd_total_compressed_message_size_bytes_count{grpc_method="rehearsal.v1.Rehearsal/ProcessImage",grpc_target="rehearsal:///servers",grpc_status="OK",server="web"}"#;
+    wait(load, sizes, |count| count >= 20.0);
     user.says(&["inject", "errors", "server-0", "--rate", "1"]);
     wait(server, r#"rehearsal_fault_active{fault="errors",kind="errors",target="server-0"}"#, |level| level == 1.0);
     wait(server, r#"rehearsal_server_requests_total{server="server-0",outcome="aborted"}"#, |aborted| aborted >= 1.0);

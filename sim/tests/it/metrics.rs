@@ -6,7 +6,7 @@ use kernel::{
     export::{Family, Timeline, Value},
     record::{Name, RequestRow},
     scenario::Scenario,
-    status::Outcome,
+    status::{Code, Outcome},
 };
 use sim::{MeasuredRun, Plan};
 use tempfile::TempDir;
@@ -113,6 +113,51 @@ fn a_crash_is_seen_in_every_metric_that_it_concerns() {
     assert_eq!(level(Family::Disconnections, &[target, "server-0"], 26), Some(1));
     let killed = ["rehearsal.v1.Rehearsal/ProcessImage", "CANCELLED", "server-0"];
     assert_eq!(timeline.value(Family::ServerCallDuration, &killed, 26), None, "a killed process measures nothing");
+}
+
+#[test]
+fn the_bytes_that_one_end_has_sent_are_those_that_the_other_has_received() {
+    for (method, workload) in [
+        ("ProcessImage", "kind = \"sobel\"\nsizes = [\"40x30\"]"),
+        ("ProcessImages", "kind = \"sobel\"\nsizes = [\"40x30\"]\ntiles = 3"),
+        ("SearchGraph", "kind = \"dfs\"\nnodes = 900\nedges = 1200"),
+        ("GetData", "kind = \"backend\"\nfailure_rate = 0.3"),
+    ] {
+        let text = format!("name = \"sizes\"\nduration = \"5s\"\nload = {{ rate = 30 }}\n[workload]\n{workload}\n");
+        let scenario = Scenario::parse("sizes.toml", &text, &[]).unwrap();
+        let (run, timeline) = measured(&Plan::new(scenario, 42));
+        let attempts = &run.run.run.records.attempts;
+        let method = format!("rehearsal.v1.Rehearsal/{method}");
+        let sizes = |family, status: &str, server: &str| {
+            let of_client = [&*method, "rehearsal:///servers", status, server];
+            let of_server = [&*method, status, server];
+            let is_of_client = matches!(family, Family::AttemptSentBytes | Family::AttemptReceivedBytes);
+            match timeline.value(family, if is_of_client { &of_client } else { &of_server }, u64::MAX) {
+                Some(Value::Distribution(sizes)) => (sizes.count(), sizes.sum()),
+                _ => (0, 0),
+            }
+        };
+        let mut all = (0, 0, 0);
+        for server in ["server-0", "server-1"] {
+            for status in Code::names() {
+                let sent = sizes(Family::AttemptSentBytes, status, server);
+                let received = sizes(Family::AttemptReceivedBytes, status, server);
+                assert_eq!(sizes(Family::ServerCallReceivedBytes, status, server), sent, "{method} {status}");
+                assert_eq!(sizes(Family::ServerCallSentBytes, status, server), received, "{method} {status}");
+                let ended = attempts.iter().filter(|row| row.server.as_str() == server && row.status.name() == status);
+                assert_eq!(sent.0, ended.count() as u64, "{method} {status}");
+                assert!(status == "OK" || received.1 == 0, "{method} {status}");
+                all = (all.0 + sent.0, all.1 + sent.1, all.2 + received.1);
+            }
+        }
+        // A picture has a byte for each of its pixels, the ids of requests up to 150 take one or two bytes, and the header of a message is none.
+        let (count, sent, received) = all;
+        assert!(count >= 150 && sent > 0 && received > 0, "{method}: {all:?}");
+        if method.contains("Image") {
+            assert!((1_200 * count..1_230 * count).contains(&sent), "{method}: {all:?}");
+            assert!((1_200 * count..1_260 * count).contains(&received), "{method}: {all:?}");
+        }
+    }
 }
 
 #[test]

@@ -27,6 +27,20 @@ pub(super) struct Ejection {
     pub(super) time: Duration,
 }
 
+/// A server that was found and is not ejected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Unenforced {
+    pub(super) server: usize,
+    /// How it was found, in gRPC's words.
+    pub(super) method: &'static str,
+    /// Why it is not ejected, in gRPC's words.
+    pub(super) reason: &'static str,
+}
+
+/// The reasons of gRPC A91 for which a server that was found is not ejected.
+const BY_PERCENTAGE: &str = "enforcement_percentage";
+const BY_OVERFLOW: &str = "max_ejection_overflow";
+
 /// The result of an attempt, as far as the conditions of an ejection tell results apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AttemptResult {
@@ -72,6 +86,8 @@ pub(super) struct Ejections {
     ejected: Servers,
     /// Number of sweeps so far. It names their draws.
     sweeps: u64,
+    /// The servers that were found and not ejected, until they are taken.
+    unenforced: Vec<Unenforced>,
 }
 
 /// The attempts of one server since the last sweep, and its ejections.
@@ -109,7 +125,8 @@ struct Outlier {
 
 impl Ejections {
     pub(super) fn new(settings: OutlierDetection, servers: usize, entropy: Entropy) -> Self {
-        Self { settings, entropy, stats: vec![ServerStats::default(); servers], ejected: Servers::NONE, sweeps: 0 }
+        let stats = vec![ServerStats::default(); servers];
+        Self { settings, entropy, stats, ejected: Servers::NONE, sweeps: 0, unenforced: Vec::new() }
     }
 
     /// Returns the servers that are ejected.
@@ -148,10 +165,19 @@ impl Ejections {
         }
         // Envoy starts the row again even if the server stays, as it may when too many are ejected.
         stats.errors_in_a_row = 0;
-        if self.ejected.contains(server) || !self.may_eject() {
+        if self.ejected.contains(server) {
+            return None;
+        }
+        if !self.may_eject() {
+            self.unenforced.push(Unenforced { server, method: "consecutive_errors", reason: BY_OVERFLOW });
             return None;
         }
         Some(self.eject(server, now, format!("{in_a_row} errors in a row")))
+    }
+
+    /// Takes the servers that were found and not ejected since the last call.
+    pub(super) fn take_unenforced(&mut self) -> Vec<Unenforced> {
+        std::mem::take(&mut self.unenforced)
     }
 
     /// Ends an interval: ejects the outliers among the servers, and ends the ejections that have lasted long enough.
@@ -189,16 +215,30 @@ impl Ejections {
     }
 
     /// Ejects `outlier`, which `algorithm` has found, with a probability of `percentage`.
-    fn enforce(&mut self, algorithm: &str, percentage: f64, outlier: Outlier, now: Instant) -> Option<EjectionChange> {
+    fn enforce(
+        &mut self,
+        algorithm: &'static str,
+        percentage: f64,
+        outlier: Outlier,
+        now: Instant,
+    ) -> Option<EjectionChange> {
         let Outlier { server, cause } = outlier;
-        if self.ejected.contains(server) || !self.may_eject() {
+        if self.ejected.contains(server) {
+            return None;
+        }
+        if !self.may_eject() {
+            self.unenforced.push(Unenforced { server, method: algorithm, reason: BY_OVERFLOW });
             return None;
         }
         let stream = format!("outlier_detection.{algorithm}");
         // Nothing is drawn in the usual case.
         let is_enforced = percentage >= 100.0
             || 100.0 * unit(&mut self.entropy.stream_of(&stream, &[self.sweeps, server as u64])) < percentage;
-        is_enforced.then(|| self.eject(server, now, cause))
+        if !is_enforced {
+            self.unenforced.push(Unenforced { server, method: algorithm, reason: BY_PERCENTAGE });
+            return None;
+        }
+        Some(self.eject(server, now, cause))
     }
 
     /// Returns true if one more server may be ejected. The first one always may, however few servers there are.
@@ -548,14 +588,34 @@ mod tests {
             FailurePercentage { enforcement_percentage: 30.0, minimum_hosts: 1, ..FailurePercentage::default() };
         let mut ejections = ejections(by_statistics(None, Some(settings)), 5);
         let mut count = 0;
+        let mut unenforced = Vec::new();
         for sweep in 1..=1_000 {
             ejections.observe_all(2, 0, 50);
             count += ejections.sweep(at(sweep)).iter().filter(|change| change.ejection.is_some()).count();
+            unenforced.extend(ejections.take_unenforced());
             // The next sweep finds the server serving.
             ejections.stats[2] = ServerStats::default();
+            ejections.ejected = Servers::NONE;
         }
         // Binomial: 300, with a tolerance of five times sqrt(1000 x 0.3 x 0.7) = 14.5.
         assert!((228..=372).contains(&count), "{count}");
+        let expected = Unenforced { server: 2, method: "failure_percentage", reason: "enforcement_percentage" };
+        assert!(unenforced.iter().all(|found| *found == expected), "{:?}", unenforced[0]);
+        assert_eq!(unenforced.len(), 1_000 - count, "the others are counted");
+    }
+
+    #[test]
+    fn a_server_that_may_not_be_ejected_as_too_many_are_is_counted() {
+        let mut ejections = ejections(OutlierDetection::default(), 5);
+        let errors = OutlierDetection::default().consecutive_errors;
+        (0..errors).for_each(|_| drop(ejections.observe(0, AttemptResult::ServerError, at(1))));
+        assert_eq!((ejections.ejected_indices(), ejections.take_unenforced()), (vec![0], Vec::new()));
+        (0..2 * errors).for_each(|_| drop(ejections.observe(1, AttemptResult::ServerError, at(1))));
+        let expected = Unenforced { server: 1, method: "consecutive_errors", reason: "max_ejection_overflow" };
+        assert_eq!((ejections.ejected_indices(), ejections.take_unenforced()), (vec![0], vec![expected; 2]));
+        // One that is ejected is not found again.
+        (0..errors).for_each(|_| drop(ejections.observe(0, AttemptResult::ServerError, at(1))));
+        assert_eq!(ejections.take_unenforced(), []);
     }
 
     proptest! {

@@ -13,7 +13,7 @@ use std::{
 
 use kernel::{
     cli::Failure,
-    record::{Row, Sink},
+    record::{Row, ServerMoment, Sink},
     visible::Visible,
 };
 
@@ -32,13 +32,28 @@ pub(super) struct Watcher {
     thread: thread::JoinHandle<io::Result<()>>,
 }
 
-/// The sink for rows. `None` ends the thread.
-pub(super) struct Feed(Sender<Option<Row>>);
+/// The sink for rows and for what is measured.
+pub(super) struct Feed {
+    /// `None` ends the thread.
+    rows: Sender<Option<Row>>,
+    /// Takes what is measured of attempts, which has no row.
+    exporter: Option<Exporter>,
+}
 
 impl Sink for Feed {
     fn take(&self, row: Row) {
         // A row of a call that ends after the load: the thread has ended.
-        let _ = self.0.send(Some(row));
+        let _ = self.rows.send(Some(row));
+    }
+
+    fn measures(&self) -> bool {
+        self.exporter.is_some()
+    }
+
+    fn measure(&self, moment: ServerMoment) {
+        if let Some(exporter) = &self.exporter {
+            exporter.note(|observer| observer.take_moment(&moment));
+        }
     }
 }
 
@@ -53,11 +68,12 @@ impl Watcher {
         let log = args.log.as_deref().map(|path| create_log(path, args.force)).transpose()?;
         let lines = RequestLines::new(args.quiet);
         let (sender, rows) = mpsc::channel();
+        let feed = Arc::new(Feed { rows: sender, exporter: exporter.clone() });
         let thread = thread::Builder::new()
             .name("watcher".to_owned())
             .spawn(move || watch(&rows, lines, log, process_log, (&kept, exporter)))
             .map_err(Failure::run_failed)?;
-        Ok(Self { feed: Arc::new(Feed(sender)), thread })
+        Ok(Self { feed, thread })
     }
 
     /// The sink of this thread.
@@ -67,7 +83,7 @@ impl Watcher {
 
     /// Ends the thread, which has passed on all rows then. Returns the first error of the log.
     pub(super) fn end(self) -> Result<io::Result<()>, Failure> {
-        let _ = self.feed.0.send(None);
+        let _ = self.feed.rows.send(None);
         self.thread.join().map_err(|_| Failure::run_failed("the thread that shows requests has ended"))
     }
 }
