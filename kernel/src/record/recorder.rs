@@ -120,9 +120,13 @@ impl Recorder {
     /// Passes on what happens to a call, if moments are taken.
     pub(crate) fn measure(&self, what: impl FnOnce() -> CallMoment) {
         if self.sink.measures() {
-            let at_us = self.world.now().as_micros();
-            self.sink.measure(ServerMoment { at_us, server: self.source.clone(), what: what() });
+            self.measure_at(self.world.now(), what());
         }
+    }
+
+    /// Passes on what happened at a time that was read before to a call whose moments are taken.
+    pub(crate) fn measure_at(&self, at: Instant, what: CallMoment) {
+        self.sink.measure(ServerMoment { at_us: at.as_micros(), server: self.source.clone(), what });
     }
 
     /// Records a finished or dropped request.

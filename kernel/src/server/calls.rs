@@ -1,9 +1,6 @@
 //! The layers between a connection and the services of a process: the identity of a call, injected errors, admission and workers.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::Arc;
 
 use http::{HeaderMap, Request, Response};
 use http_body::Body as HttpBody;
@@ -19,7 +16,7 @@ use super::{
     workers::{NotDone, Task, Workers},
 };
 use crate::{
-    grpc::{CountedBody, Pieces, Served, Services, collect},
+    grpc::{Pieces, Served, Services, collect},
     record::{AttemptId, Event, Recorder},
     time::Instant,
     transport::{ATTEMPTS_BEFORE, BodyError},
@@ -67,18 +64,17 @@ impl Calls {
             return served.answer(request.map(Body::new)).await;
         }
         let deadline = request.extensions().get::<Deadline>().map_or(Instant::NEVER, |deadline| deadline.0);
-        let metered = MeteredCall::begin(&self.recorder, path, deadline);
-        let received = metered.as_ref().map(MeteredCall::received);
-        let response = self.work(served, request, received).await.unwrap_or_else(Status::into_http);
+        let mut metered = MeteredCall::begin(&self.recorder, path, deadline);
+        let response = self.work(served, request, metered.as_mut()).await.unwrap_or_else(Status::into_http);
         MeteredCall::respond(metered, response)
     }
 
-    /// Answers `request` by one of the workers, from its arrival to its result. The bytes of its messages are added to `received`.
+    /// Answers `request` by one of the workers, from its arrival to its result. `metered` counts the bytes of its messages, if there is one.
     async fn work<B>(
         &self,
         served: Arc<Served>,
         request: Request<B>,
-        received: Option<Arc<AtomicU64>>,
+        metered: Option<&mut MeteredCall>,
     ) -> Result<Response<Body>, Status>
     where
         B: HttpBody<Data = bytes::Bytes, Error = BodyError> + Send + 'static,
@@ -87,7 +83,7 @@ impl Calls {
         let shape = self.services.shape(head.uri.path());
         let (call, body) = if shape.streams_requests() {
             let body = Body::new(body);
-            let body = if let Some(received) = received { CountedBody::count(body, received) } else { body };
+            let body = if let Some(metered) = metered { metered.receive_stream(body) } else { body };
             ((served.identify)(&head.headers, &Pieces::default()), body)
         } else {
             // A worker is not occupied by a message that has yet to arrive.
@@ -95,8 +91,8 @@ impl Calls {
             if message.message_count() != Some(1) {
                 return Err(Status::internal("the request ends within its message"));
             }
-            if let Some(received) = received {
-                received.store(message.only_message_bytes() as u64, Ordering::Relaxed);
+            if let Some(metered) = metered {
+                metered.receive(message.only_message_bytes());
             }
             ((served.identify)(&head.headers, &message), Body::new(message))
         };

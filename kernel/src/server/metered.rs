@@ -15,7 +15,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use tonic::{Status, body::Body};
 
 use crate::{
-    grpc::MessageCount,
+    grpc::{CountedBody, MessageCount},
     record::{CallMoment, MessageBytes, Name, Recorder},
     status::Code,
     time::Instant,
@@ -27,8 +27,10 @@ pub(super) struct MeteredCall {
     method: Name,
     arrived: Instant,
     deadline: Instant,
-    /// The bytes of the messages that have come.
-    received: Arc<AtomicU64>,
+    /// The bytes of the message that has come.
+    received: u64,
+    /// The same of messages that come one by one.
+    streamed: Option<Arc<AtomicU64>>,
     /// The messages of the reply so far.
     sent: MessageCount,
     has_ended: bool,
@@ -41,21 +43,28 @@ impl MeteredCall {
             return None;
         }
         let method = Name::from(path.trim_start_matches('/'));
-        recorder.measure(|| CallMoment::Arrived { method: method.clone() });
+        let arrived = recorder.now();
+        recorder.measure_at(arrived, CallMoment::Arrived { method: method.clone() });
         Some(Self {
             recorder: recorder.clone(),
             method,
-            arrived: recorder.now(),
+            arrived,
             deadline,
-            received: Arc::default(),
+            received: 0,
+            streamed: None,
             sent: MessageCount::default(),
             has_ended: false,
         })
     }
 
-    /// Returns the place for the number of bytes of the messages that have come.
-    pub(super) fn received(&self) -> Arc<AtomicU64> {
-        self.received.clone()
+    /// Notes that the only message has come, with so many bytes.
+    pub(super) fn receive(&mut self, bytes: usize) {
+        self.received = bytes as u64;
+    }
+
+    /// Returns the body with the messages that are to come, which counts their bytes.
+    pub(super) fn receive_stream(&mut self, body: Body) -> Body {
+        CountedBody::count(body, self.streamed.insert(Arc::default()).clone())
     }
 
     /// Follows `response` to its end.
@@ -71,10 +80,13 @@ impl MeteredCall {
 
     fn end(&mut self, status: Code) {
         if !std::mem::replace(&mut self.has_ended, true) {
-            let duration = self.recorder.now().since(self.arrived);
+            let now = self.recorder.now();
+            let duration = now.since(self.arrived);
             let duration_us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-            let bytes = MessageBytes { sent: self.sent.bytes(), received: self.received.load(Ordering::Relaxed) };
-            self.recorder.measure(|| CallMoment::Ended { method: self.method.clone(), status, duration_us, bytes });
+            let streamed = self.streamed.as_ref().map(|bytes| bytes.load(Ordering::Relaxed));
+            let bytes = MessageBytes { sent: self.sent.bytes(), received: streamed.unwrap_or(self.received) };
+            self.recorder
+                .measure_at(now, CallMoment::Ended { method: self.method.clone(), status, duration_us, bytes });
         }
     }
 }

@@ -1,11 +1,15 @@
 //! What metrics cost: a server that measures its calls against one that does not, and what the orchestrator does with the rows of a
 //! call.
 
-use std::{hint::black_box, time::Duration};
+use std::{
+    hint::black_box,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use kernel::{
-    export::Observer,
-    record::{AttemptRow, Event, EventRow, RequestRow, Row},
+    export::{Measured, Observer},
+    record::{AttemptRow, CallMoment, Event, EventRow, MessageBytes, Name, RequestRow, Row},
     scenario::Scenario,
     status::{Code, Outcome},
 };
@@ -50,7 +54,22 @@ pub(crate) fn cost() {
     println!("metrics, {size}, {callers} in flight     processor time of a call");
     println!("  bare client and server             {client:.1} + {server:.1} µs");
     println!("  added at the server                {added:+.2} µs {:+.1} %", added / all * 100.0);
-    println!("  added at the orchestrator          {observing:+.2} µs {:+.1} %\n", observing / all * 100.0);
+    println!("  added at the orchestrator          {observing:+.2} µs {:+.1} %", observing / all * 100.0);
+    let counting = counting().as_secs_f64() * 1e6;
+    println!("  added at the load                  {counting:+.2} µs {:+.1} %\n", counting / all * 100.0);
+}
+
+/// Returns the processor time that it costs a load to count the bytes of an attempt, at least: the moment of its end, under a lock.
+fn counting() -> Duration {
+    let measured = Mutex::<Measured>::default();
+    let server = Name::from(NAME);
+    let start = processor_time();
+    for id in 0..CALLS {
+        let bytes = MessageBytes { sent: 260 + id % 2, received: 260 + id % 2 };
+        let moment = CallMoment::AttemptEnded { server: server.clone(), status: Code::Ok, bytes };
+        measured.lock().unwrap_or_else(PoisonError::into_inner).count(black_box(moment));
+    }
+    (processor_time() - start) / u32::try_from(CALLS).expect("it is small")
 }
 
 /// Returns the processor time that the rows of a call cost the observer.
