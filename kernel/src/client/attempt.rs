@@ -7,7 +7,7 @@ use tonic::Status;
 use tower_service::Service;
 
 use super::{
-    Shared,
+    Server, Shared,
     failure::{Cause, Failure, Unseen},
     metered_attempt::MeteredAttempt,
     plain_channel::{Headers, PlainChannel, ReplyBody, failure_from_status, origin, within},
@@ -70,44 +70,34 @@ async fn send(
     ends: (Instant, Instant),
     headers: Option<Arc<Headers>>,
 ) -> Result<Response<ReplyBody>, Failure> {
-    let mut metered = MeteredAttempt::begin(&client.recorder, &client.servers[attempt.server].name, ends.0);
-    let sent = send_metered(client, attempt, message, (ends.1, headers), metered.as_deref()).await;
-    match (sent, metered.take()) {
-        (Ok(response), Some(mut metered)) => {
-            metered.on_headers(response.headers(), ends.1);
-            Ok(response.map(|body| body.metered(metered)))
-        }
-        (Err(failure), Some(metered)) => {
-            metered.fail(&failure);
-            Err(failure)
-        }
-        (sent, None) => sent,
-    }
-}
-
-/// Does the same for an attempt that `metered` counts, if there is one. The server must answer until `timeout`.
-async fn send_metered(
-    client: &Shared,
-    attempt: SentAttempt,
-    message: &Message,
-    (timeout, headers): (Instant, Option<Arc<Headers>>),
-    metered: Option<&MeteredAttempt>,
-) -> Result<Response<ReplyBody>, Failure> {
+    let (headers_until, timeout) = ends;
     let SentAttempt { id, server, at } = attempt;
+    let Server { connection, name, .. } = &client.servers[server];
+    let metered = MeteredAttempt::begin(&client.recorder, name, headers_until);
     let most = client.settings.max_request_message_bytes.unwrap_or(usize::MAX);
     if message.bytes() > most {
         let cause = Cause::RequestTooLarge { bytes: message.bytes(), most };
-        return Err(Failure::new(Code::ResourceExhausted, cause));
+        return Err(MeteredAttempt::fail(metered, Failure::new(Code::ResourceExhausted, cause)));
     }
     let request = message.request(origin(), client.live().timeouts.header(timeout.since(at)), id.number - 1);
-    let connection = &client.servers[server].connection;
-    let sender = connection.ready().await?;
-    let request = if let Some(metered) = metered { metered.sends(message, request) } else { request };
+    let sender = match connection.ready().await {
+        Ok(sender) => sender,
+        Err(failure) => return Err(MeteredAttempt::fail(metered, failure)),
+    };
+    let request = match &metered {
+        Some(metered) => metered.sends(message, request),
+        None => request,
+    };
     let channel = PlainChannel::new(sender.clone()).noting(headers).taking(client.settings.max_response_message_bytes);
     let mut channel = if message.shape().streams_replies() { channel.streaming() } else { channel };
-    let result = channel.call(request).await.map_err(|status| failure_from_status(&status));
-    if result.as_ref().is_err_and(|failure| failure.unseen == Some(Unseen::Unsent)) {
-        connection.on_closed(&sender);
+    match channel.call(request).await {
+        Ok(response) => Ok(MeteredAttempt::follow(metered, response, timeout)),
+        Err(status) => {
+            let failure = failure_from_status(&status);
+            if failure.unseen == Some(Unseen::Unsent) {
+                connection.on_closed(&sender);
+            }
+            Err(MeteredAttempt::fail(metered, failure))
+        }
     }
-    result
 }

@@ -6,11 +6,14 @@ use std::sync::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Request};
+use http::{Request, Response};
 use http_body::Frame;
 use tonic::{Status, body::Body};
 
-use super::failure::{Failure, Unseen};
+use super::{
+    failure::{Failure, Unseen},
+    plain_channel::ReplyBody,
+};
 use crate::{
     grpc::{CountedBody, Message, MessageCount},
     record::{CallMoment, MessageBytes, Name, Recorder},
@@ -53,20 +56,29 @@ impl MeteredAttempt {
         request
     }
 
-    /// Ends the attempt, which has failed.
-    pub(super) fn fail(mut self, failure: &Failure) {
-        if failure.unseen == Some(Unseen::Unsent) {
-            self.sent.store(0, Ordering::Relaxed);
+    /// Ends the attempt with `failure`, and returns it.
+    pub(super) fn fail(attempt: Option<Box<Self>>, failure: Failure) -> Failure {
+        if let Some(mut attempt) = attempt {
+            if failure.unseen == Some(Unseen::Unsent) {
+                attempt.sent.store(0, Ordering::Relaxed);
+            }
+            attempt.end(failure.code);
         }
-        self.end(failure.code);
+        failure
     }
 
-    /// Follows the reply, whose headers have come. From now on the attempt has time until `timeout`.
-    pub(super) fn on_headers(&mut self, headers: &HeaderMap, timeout: Instant) {
-        self.timeout = timeout;
-        if let Some(status) = Status::from_header_map(headers) {
-            self.end(status.code().into());
+    /// Follows `response`, whose headers have come, to its end. From now on the attempt has time until `timeout`.
+    pub(super) fn follow(
+        attempt: Option<Box<Self>>,
+        response: Response<ReplyBody>,
+        timeout: Instant,
+    ) -> Response<ReplyBody> {
+        let Some(mut attempt) = attempt else { return response };
+        attempt.timeout = timeout;
+        if let Some(status) = Status::from_header_map(response.headers()) {
+            attempt.end(status.code().into());
         }
+        response.map(|body| body.metered(attempt))
     }
 
     /// Follows the reply to its next frame, its failure or its end.

@@ -65,7 +65,7 @@ impl Calls {
         }
         let deadline = request.extensions().get::<Deadline>().map_or(Instant::NEVER, |deadline| deadline.0);
         let mut metered = MeteredCall::begin(&self.recorder, path, deadline);
-        let response = self.work(served, request, metered.as_mut()).await.unwrap_or_else(Status::into_http);
+        let response = self.work(served, request, metered.as_deref_mut()).await.unwrap_or_else(Status::into_http);
         MeteredCall::respond(metered, response)
     }
 

@@ -38,14 +38,14 @@ pub(super) struct MeteredCall {
 
 impl MeteredCall {
     /// Counts the arrival of a call to `path`, if calls are counted.
-    pub(super) fn begin(recorder: &Recorder, path: &str, deadline: Instant) -> Option<Self> {
+    pub(super) fn begin(recorder: &Recorder, path: &str, deadline: Instant) -> Option<Box<Self>> {
         if !recorder.measures() {
             return None;
         }
         let method = Name::from(path.trim_start_matches('/'));
         let arrived = recorder.now();
         recorder.measure_at(arrived, CallMoment::Arrived { method: method.clone() });
-        Some(Self {
+        Some(Box::new(Self {
             recorder: recorder.clone(),
             method,
             arrived,
@@ -54,7 +54,7 @@ impl MeteredCall {
             streamed: None,
             sent: MessageCount::default(),
             has_ended: false,
-        })
+        }))
     }
 
     /// Notes that the only message has come, with so many bytes.
@@ -68,7 +68,7 @@ impl MeteredCall {
     }
 
     /// Follows `response` to its end.
-    pub(super) fn respond(call: Option<Self>, response: Response<Body>) -> Response<Body> {
+    pub(super) fn respond(call: Option<Box<Self>>, response: Response<Body>) -> Response<Body> {
         let Some(mut call) = call else { return response };
         // A reply of headers only has its status there.
         if let Some(status) = status(response.headers()) {
@@ -103,7 +103,7 @@ impl Drop for MeteredCall {
 /// The body of the reply to a call that is counted.
 struct MeteredReply {
     body: Body,
-    call: MeteredCall,
+    call: Box<MeteredCall>,
 }
 
 impl HttpBody for MeteredReply {
