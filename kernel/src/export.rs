@@ -29,7 +29,7 @@ mod timeline;
 
 pub use family::Family;
 pub use histogram::Distribution;
-pub use measured::Measured;
+pub use measured::{Measured, Measuring};
 pub use observer::Observer;
 #[cfg(feature = "service")]
 pub use otlp::{OTLP, OtlpTimes, encode_otlp};

@@ -1,12 +1,14 @@
 //! gRPC below its messages: what client and server do with the bytes of any service.
 
 mod counted_body;
+mod exchange;
 mod message;
 mod methods;
 mod services;
 mod unary;
 
-pub(crate) use counted_body::CountedBody;
+use counted_body::CountedBody;
+pub(crate) use exchange::{Exchange, Side};
 pub(crate) use message::{MessageCount, Pieces, collect, collect_whole, first_number};
 pub(crate) use methods::Methods;
 pub use methods::Shape;

@@ -57,6 +57,7 @@ pub use cache::Cache;
 pub use circuit_breaker::{CircuitBreaker, Scope};
 pub use fallback::{Fallback, FallbackKind};
 pub use hedging::Hedging;
+pub(crate) use outlier_detection::Detection;
 pub use outlier_detection::{AllEjected, FailurePercentage, OutlierDetection, SuccessRate};
 pub use pushback::Pushback;
 pub use rate_limit::RateLimit;

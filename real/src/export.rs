@@ -22,7 +22,7 @@ use clap::Args;
 use kernel::{
     cli::Failure,
     export::Observer,
-    record::{Row, ServerMoment, Sink},
+    record::{CallMoment, Recorder, Row, Sink},
     sync::lock,
 };
 
@@ -158,8 +158,8 @@ impl Sink for ExportedSink {
         true
     }
 
-    fn measure(&self, moment: ServerMoment) {
-        self.exporter.note(|observer| observer.take_moment(&moment));
+    fn measure(&self, recorder: &Recorder, moment: CallMoment) {
+        self.exporter.note(|observer| observer.take_moment(recorder.source(), &moment));
     }
 }
 

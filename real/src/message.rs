@@ -4,16 +4,15 @@ use std::{
     collections::BTreeMap,
     io::{self, Stdout},
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
 use kernel::{
     entropy::branch::Branch,
-    export::Measured,
+    export::{Measured, Measuring},
     link::{LinkShape, Selection},
-    record::{Row, ServerMoment, Sink},
+    record::{CallMoment, Recorder, Row, Sink},
     server::{Injection, Tuning},
-    sync::lock,
 };
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
@@ -128,13 +127,13 @@ pub(crate) fn line(message: &impl Serialize) -> String {
 pub(crate) struct ToOrchestrator {
     outbox: Arc<Outbox<Stdout>>,
     /// The measurements since the last report of them; `None` if the process measures nothing.
-    measured: Option<Mutex<Measured>>,
+    measured: Option<Measuring>,
 }
 
 impl ToOrchestrator {
     /// Starts to send reports, and to measure calls if `measures`. Fails if the operating system refuses.
     pub(crate) fn start(measures: bool) -> io::Result<Arc<Self>> {
-        let measured = measures.then(Mutex::default);
+        let measured = measures.then(Measuring::default);
         Ok(Arc::new(Self { outbox: Outbox::start(io::stdout())?, measured }))
     }
 
@@ -145,7 +144,7 @@ impl ToOrchestrator {
 
     /// Sends what was measured since the last time, if that is something.
     pub(crate) fn send_measured(&self) {
-        if let Some(measured) = self.measured.as_ref().and_then(|measured| lock(measured).take_news()) {
+        if let Some(measured) = self.measured.as_ref().and_then(Measuring::take_news) {
             self.send(&Report::Measured(measured));
         }
     }
@@ -167,9 +166,9 @@ impl Sink for ToOrchestrator {
     }
 
     /// Counts the moment, which is reported later: a report of each would cost as much as the row of a call.
-    fn measure(&self, moment: ServerMoment) {
+    fn measure(&self, _: &Recorder, moment: CallMoment) {
         if let Some(measured) = &self.measured {
-            lock(measured).count(moment.what);
+            measured.count(moment);
         }
     }
 }

@@ -59,10 +59,10 @@ pub(crate) fn are_kept() -> bool {
 }
 
 /// Keeps a moment, if moments are kept now: a call that began while they were may be dropped while they are not.
-pub(crate) fn keep(moment: ServerMoment) {
+pub(crate) fn keep(moment: impl FnOnce() -> ServerMoment) {
     if !are_kept() {
         return;
     }
     // A thread that ends has no place for it any more.
-    let _ = KEPT.try_with(|kept| kept.borrow_mut().push(moment));
+    let _ = KEPT.try_with(|kept| kept.borrow_mut().push(moment()));
 }

@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use kernel::record::{Records, Row, ServerMoment, Sink};
+use kernel::record::{CallMoment, Recorder, Records, Row, ServerMoment, Sink};
 use serde::{Deserialize, Serialize};
 
 use crate::{host_id::HostId, moments, virtual_time};
@@ -101,7 +101,7 @@ impl Sink for TraceSink {
         moments::are_kept()
     }
 
-    fn measure(&self, moment: ServerMoment) {
-        moments::keep(moment);
+    fn measure(&self, recorder: &Recorder, what: CallMoment) {
+        moments::keep(|| ServerMoment { at_us: recorder.now().as_micros(), server: recorder.source().clone(), what });
     }
 }

@@ -9,7 +9,7 @@ use tower_service::Service;
 use super::{
     Server, Shared,
     failure::{Cause, Failure, Unseen},
-    metered_attempt::MeteredAttempt,
+    metered_attempt::{self, fail},
     plain_channel::{Headers, PlainChannel, ReplyBody, failure_from_status, origin, within},
 };
 use crate::{
@@ -73,31 +73,31 @@ async fn send(
     let (headers_until, timeout) = ends;
     let SentAttempt { id, server, at } = attempt;
     let Server { connection, name, .. } = &client.servers[server];
-    let metered = MeteredAttempt::begin(&client.recorder, name, headers_until);
+    let mut metered = metered_attempt::begin(&client.recorder, name, headers_until);
     let most = client.settings.max_request_message_bytes.unwrap_or(usize::MAX);
     if message.bytes() > most {
         let cause = Cause::RequestTooLarge { bytes: message.bytes(), most };
-        return Err(MeteredAttempt::fail(metered, Failure::new(Code::ResourceExhausted, cause)));
+        return Err(fail(metered, Failure::new(Code::ResourceExhausted, cause)));
     }
     let request = message.request(origin(), client.live().timeouts.header(timeout.since(at)), id.number - 1);
     let sender = match connection.ready().await {
         Ok(sender) => sender,
-        Err(failure) => return Err(MeteredAttempt::fail(metered, failure)),
+        Err(failure) => return Err(fail(metered, failure)),
     };
-    let request = match &metered {
-        Some(metered) => metered.sends(message, request),
+    let request = match &mut metered {
+        Some(metered) => metered_attempt::send(metered, message, request),
         None => request,
     };
     let channel = PlainChannel::new(sender.clone()).noting(headers).taking(client.settings.max_response_message_bytes);
     let mut channel = if message.shape().streams_replies() { channel.streaming() } else { channel };
     match channel.call(request).await {
-        Ok(response) => Ok(MeteredAttempt::follow(metered, response, timeout)),
+        Ok(response) => Ok(metered_attempt::follow(metered, response, timeout)),
         Err(status) => {
             let failure = failure_from_status(&status);
             if failure.unseen == Some(Unseen::Unsent) {
                 connection.on_closed(&sender);
             }
-            Err(MeteredAttempt::fail(metered, failure))
+            Err(fail(metered, failure))
         }
     }
 }

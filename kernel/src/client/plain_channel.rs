@@ -18,9 +18,9 @@ use tonic::{Status, body::Body};
 use super::{
     connection::{self, SendError, Sender},
     failure::{Cause, Failure, failure_from_network},
-    metered_attempt::MeteredAttempt,
 };
 use crate::{
+    grpc::Exchange,
     policy::{PUSHBACK, Pushback},
     server::MESSAGE_BYTES_MAX,
     status::Code,
@@ -122,7 +122,7 @@ impl tower_service::Service<http::Request<Body>> for PlainChannel {
             let reply = answer.await.map_err(|error| status_with(failure_from_network(&error)))?;
             check_head(&reply)?;
             // A reply of trailers alone has its status in the headers: it does not commit the call (gRPC A6).
-            if let Some(headers) = headers.filter(|_| !reply.headers().contains_key(GRPC_STATUS)) {
+            if let Some(headers) = headers.filter(|_| !reply.headers().contains_key(Status::GRPC_STATUS)) {
                 headers.have_arrived.store(true, Ordering::Relaxed);
             }
             Ok(reply.map(|body| ReplyBody {
@@ -133,11 +133,9 @@ impl tower_service::Service<http::Request<Body>> for PlainChannel {
     }
 }
 
-const GRPC_STATUS: &str = "grpc-status";
-
 /// Checks that a reply comes from a gRPC server, and not from a proxy before it.
 fn check_head<T>(reply: &http::Response<T>) -> Result<(), Status> {
-    if reply.headers().contains_key(GRPC_STATUS) {
+    if reply.headers().contains_key(Status::GRPC_STATUS) {
         return Ok(());
     }
     if reply.status() != http::StatusCode::OK {
@@ -157,12 +155,12 @@ fn check_head<T>(reply: &http::Response<T>) -> Result<(), Status> {
 pub struct ReplyBody {
     body: HeaderFirst,
     /// Counts the attempt, if attempts are counted.
-    metered: Option<Box<MeteredAttempt>>,
+    metered: Option<Box<Exchange>>,
 }
 
 impl ReplyBody {
     /// Returns the same body, which `metered` follows to its end.
-    pub(super) fn metered(self, metered: Box<MeteredAttempt>) -> Self {
+    pub(super) fn metered(self, metered: Box<Exchange>) -> Self {
         Self { metered: Some(metered), ..self }
     }
 }

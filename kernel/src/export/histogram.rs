@@ -1,6 +1,6 @@
 //! Distributions: with the classic buckets of Prometheus, and with those of its native histograms.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
@@ -20,13 +20,44 @@ const FRACTIONS: [f64; 8] = [
     1.0,
 ];
 
+/// The number of values in each native bucket.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct NativeBuckets {
+    /// The index of the first one.
+    first: i32,
+    /// The counts from the first bucket that has any values to the last one.
+    counts: VecDeque<u64>,
+}
+
+impl NativeBuckets {
+    fn add(&mut self, index: i32, values: u64) {
+        if self.counts.is_empty() {
+            self.first = index;
+        }
+        while index < self.first {
+            self.counts.push_front(0);
+            self.first -= 1;
+        }
+        // It is at most the number of buckets between the smallest and the largest number that there is.
+        let place = (index - self.first) as usize;
+        if place >= self.counts.len() {
+            self.counts.resize(place + 1, 0);
+        }
+        self.counts[place] += values;
+    }
+
+    /// Returns the index and the number of values of each bucket that has any, in order.
+    fn iter(&self) -> impl Iterator<Item = (i32, u64)> + '_ {
+        (self.first..).zip(self.counts.iter().copied()).filter(|(_, values)| *values > 0)
+    }
+}
+
 /// A distribution of values that are whole numbers of a unit: microseconds, or ones.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Distribution {
     /// The number of values in each classic bucket, which is not cumulative; the last one has those beyond all bounds.
     pub(super) buckets: Vec<u64>,
-    /// The number of values in each native bucket, by its index.
-    native: BTreeMap<i32, u64>,
+    native: NativeBuckets,
     /// Number of values that are zero.
     zeros: u64,
     pub(super) sum: u64,
@@ -36,14 +67,14 @@ pub struct Distribution {
 impl Distribution {
     /// Creates an empty distribution with these upper bounds of its classic buckets.
     pub(super) fn new(bounds: &[u64]) -> Self {
-        Self { buckets: vec![0; bounds.len() + 1], native: BTreeMap::new(), zeros: 0, sum: 0, count: 0 }
+        Self { buckets: vec![0; bounds.len() + 1], native: NativeBuckets::default(), zeros: 0, sum: 0, count: 0 }
     }
 
     /// Adds a value. `per_one` of its unit are one of the exported unit, such as a million microseconds.
     pub(super) fn add(&mut self, bounds: &[u64], value: u64, per_one: u64) {
         self.buckets[bounds.partition_point(|bound| *bound < value)] += 1;
         match native_index(value as f64 / per_one as f64) {
-            Some(index) => *self.native.entry(index).or_default() += 1,
+            Some(index) => self.native.add(index, 1),
             None => self.zeros += 1,
         }
         self.sum = self.sum.saturating_add(value);
@@ -53,7 +84,7 @@ impl Distribution {
     /// Adds the values of another distribution with the same bounds.
     pub(super) fn merge(&mut self, other: &Self) {
         self.buckets.iter_mut().zip(&other.buckets).for_each(|(own, more)| *own += more);
-        other.native.iter().for_each(|(index, more)| *self.native.entry(*index).or_default() += more);
+        other.native.iter().for_each(|(index, more)| self.native.add(index, more));
         self.zeros += other.zeros;
         self.sum = self.sum.saturating_add(other.sum);
         self.count += other.count;
@@ -61,7 +92,7 @@ impl Distribution {
 
     /// Returns the same distribution without its native buckets.
     pub(super) fn classic(&self) -> Self {
-        Self { buckets: self.buckets.clone(), native: BTreeMap::new(), ..*self }
+        Self { buckets: self.buckets.clone(), native: NativeBuckets::default(), ..*self }
     }
 
     /// Returns the sum of the values, in the unit in which they are kept.
@@ -84,7 +115,7 @@ impl Distribution {
 
     /// Returns the native buckets: the index and the number of values of each that has any, in order.
     pub fn native(&self) -> impl Iterator<Item = (i32, u64)> + '_ {
-        self.native.iter().map(|(index, count)| (*index, *count))
+        self.native.iter()
     }
 
     /// Returns the number of values that are zero, which no native bucket has.

@@ -1,6 +1,12 @@
 //! The measurements of a process since its last report.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex,
+        atomic::{AtomicI64, Ordering},
+    },
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +18,7 @@ use super::{
 use crate::{
     record::{CallMoment, MessageBytes, Name},
     status::Code,
+    sync::lock,
 };
 
 /// The measurements of a server or of a client since its last report, for a process that exports the metrics of several.
@@ -29,9 +36,49 @@ pub struct Measured {
     pub(super) queued: i64,
     /// Number of workers that are occupied now.
     pub(super) busy: i64,
-    /// Something was counted since it was last taken.
-    #[serde(skip)]
-    has_news: bool,
+}
+
+/// Counts what happens to the calls of a process, on any of its threads.
+#[derive(Debug, Default)]
+pub struct Measuring {
+    /// What was counted, with the present numbers as they were when it was last taken.
+    measured: Mutex<Measured>,
+    // The present numbers are no part of what the lock guards: three of the five moments of a call do without it.
+    queued: AtomicI64,
+    busy: AtomicI64,
+}
+
+impl Measuring {
+    /// Counts what happens to a call.
+    pub fn count(&self, moment: CallMoment) {
+        let change = |level: &AtomicI64, by| level.fetch_add(by, Ordering::Relaxed);
+        match moment {
+            CallMoment::Queued => {
+                change(&self.queued, 1);
+            }
+            CallMoment::Taken => {
+                change(&self.queued, -1);
+                change(&self.busy, 1);
+            }
+            CallMoment::Left => {
+                change(&self.busy, -1);
+            }
+            counted => lock(&self.measured).count(counted),
+        }
+    }
+
+    /// Takes what was counted since the last call, with the present numbers of waiting and running calls; `None` if nothing has
+    /// happened since.
+    pub fn take_news(&self) -> Option<Measured> {
+        let [queued, busy] = [&self.queued, &self.busy].map(|level| level.load(Ordering::Relaxed));
+        let mut measured = lock(&self.measured);
+        let present = Measured { queued, busy, ..Measured::default() };
+        if *measured == present {
+            return None;
+        }
+        let news = std::mem::replace(&mut *measured, present);
+        Some(Measured { queued, busy, ..news })
+    }
 }
 
 /// The calls of one method that have ended with one status.
@@ -68,17 +115,11 @@ impl Sizes {
 }
 
 impl Measured {
-    /// Counts what happens to a call.
-    pub fn count(&mut self, moment: CallMoment) {
-        self.has_news = true;
+    /// Counts what happens to a call, unless it only changes the present numbers.
+    fn count(&mut self, moment: CallMoment) {
         match moment {
+            CallMoment::Queued | CallMoment::Taken | CallMoment::Left => {}
             CallMoment::Arrived { method } => *self.started.entry(method).or_default() += 1,
-            CallMoment::Queued => self.queued += 1,
-            CallMoment::Taken => {
-                self.queued -= 1;
-                self.busy += 1;
-            }
-            CallMoment::Left => self.busy -= 1,
             CallMoment::Ended { method, status, duration_us, bytes } => {
                 let ended = of_key(&mut self.ended, (method, status));
                 ended.durations.add(LATENCY_BOUNDS_US, duration_us, per_one(Unit::Seconds));
@@ -91,14 +132,6 @@ impl Measured {
                 *of_key(&mut self.unenforced, (server, method, reason)) += 1;
             }
         }
-    }
-
-    /// Takes what was counted since the last call, with the present numbers of waiting and running calls; `None` if nothing has
-    /// happened since.
-    pub fn take_news(&mut self) -> Option<Self> {
-        let Self { queued, busy, .. } = *self;
-        let present = Self { queued, busy, ..Self::default() };
-        std::mem::take(&mut self.has_news).then(|| std::mem::replace(self, present))
     }
 
     /// Returns the calls that have ended, by method and status.
@@ -131,9 +164,24 @@ mod tests {
     use super::*;
     use crate::{
         export::{Family, Observer, Value},
-        record::ServerMoment,
         scenario::Scenario,
     };
+
+    #[test]
+    fn present_numbers_are_news_only_if_they_have_changed() {
+        let measuring = Measuring::default();
+        [CallMoment::Queued, CallMoment::Queued, CallMoment::Taken].into_iter().for_each(|what| measuring.count(what));
+        let news = measuring.take_news().unwrap();
+        assert_eq!((news.queued, news.busy, measuring.take_news()), (1, 1, None));
+        // One call gives its place to another.
+        [CallMoment::Left, CallMoment::Taken, CallMoment::Queued].into_iter().for_each(|what| measuring.count(what));
+        assert_eq!(measuring.take_news(), None);
+        [CallMoment::Left, CallMoment::Taken, CallMoment::Left].into_iter().for_each(|what| measuring.count(what));
+        assert_eq!((measuring.take_news(), measuring.take_news()), (Some(Measured::default()), None));
+        measuring.count(CallMoment::Arrived { method: "a/B".into() });
+        assert_eq!(measuring.take_news().unwrap().started["a/B"], 1);
+        assert_eq!(measuring.take_news(), None);
+    }
 
     /// What a process reports is what the same moments count here.
     #[test]
@@ -153,9 +201,9 @@ mod tests {
         let mut by_moments = Observer::of_run(&scenario, 7, "real");
         let mut by_reports = by_moments.clone();
         for (source, moments) in [("server-0", of_server.to_vec()), ("client", of_client.to_vec())] {
-            let mut measured = Measured::default();
+            let measured = Measuring::default();
             for what in moments {
-                by_moments.take_moment(&ServerMoment { at_us: 1, server: source.into(), what: what.clone() });
+                by_moments.take_moment(&source.into(), &what);
                 measured.count(what);
             }
             let report = serde_json::to_string(&measured.take_news().unwrap()).unwrap();
@@ -180,9 +228,8 @@ mod tests {
         assert_eq!(attempts("OK", Family::AttemptSentBytes), (2, 5_010));
         assert_eq!(attempts("OK", Family::AttemptReceivedBytes), (2, 10_020));
         assert_eq!(attempts("UNAVAILABLE", Family::AttemptSentBytes), (1, 0));
-        let of_another = ServerMoment { at_us: 2, server: "shop-0".into(), what: attempt(1, Code::Ok) };
         let before = by_moments.series().clone();
-        by_moments.take_moment(&of_another);
+        by_moments.take_moment(&"shop-0".into(), &attempt(1, Code::Ok));
         assert_eq!(by_moments.series(), &before, "clients of servers are not of the load");
     }
 }

@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     detect::{AlarmChange, DetectorName, LiveAlarm},
-    policy::Scope,
-    record::{AttemptRow, CallMoment, Event, EventRow, Name, RequestRow, Row, ServerMoment},
+    policy::{Detection, Scope},
+    record::{AttemptRow, CallMoment, Event, EventRow, Name, RequestRow, Row},
     scenario::{Scenario, Servers},
     status::{Code, Outcome},
     workload::settings::Workload,
@@ -244,12 +244,10 @@ impl Observer {
 
     /// Consumes the end of an attempt.
     pub fn take_attempt(&mut self, row: &AttemptRow) {
-        let Self { series, calls, texts, method } = self;
-        let status = texts.code(row.status).clone();
-        let labels = [method.clone(), texts.target.clone(), status, row.server.clone()];
-        series.observe(Family::AttemptDuration, &labels, row.end_us.saturating_sub(row.start_us));
-        if calls.attempt_ends(row.request, row.attempt, row.end_us) {
-            series.change(Family::AttemptsInFlight, std::slice::from_ref(&row.server), -1);
+        let labels = self.of_attempt(row.status, &row.server);
+        self.series.observe(Family::AttemptDuration, &labels, row.end_us.saturating_sub(row.start_us));
+        if self.calls.attempt_ends(row.request, row.attempt, row.end_us) {
+            self.series.change(Family::AttemptsInFlight, std::slice::from_ref(&row.server), -1);
         }
     }
 
@@ -281,36 +279,29 @@ impl Observer {
     }
 
     /// Counts what happens to a call at a server, or to an attempt of the load.
-    pub fn take_moment(&mut self, moment: &ServerMoment) {
-        let ServerMoment { server, what, .. } = moment;
+    pub fn take_moment(&mut self, server: &Name, what: &CallMoment) {
         let label = std::slice::from_ref(server);
-        let Self { series, texts, .. } = self;
         match what {
             // Metrics of clients are those of the load.
             CallMoment::AttemptEnded { .. } | CallMoment::Unenforced { .. } if *server != CLIENT => {}
             CallMoment::AttemptEnded { server, status, bytes } => {
-                let labels = [self.method.clone(), texts.target.clone(), texts.code(*status).clone(), server.clone()];
-                series.observe(Family::AttemptSentBytes, &labels, bytes.sent);
-                series.observe(Family::AttemptReceivedBytes, &labels, bytes.received);
+                let labels = self.of_attempt(*status, server);
+                self.series.observe(Family::AttemptSentBytes, &labels, bytes.sent);
+                self.series.observe(Family::AttemptReceivedBytes, &labels, bytes.received);
             }
-            CallMoment::Unenforced { server, method, reason } => {
-                let labels = [texts.target.clone(), method.clone(), reason.clone(), server.clone()];
-                series.add(Family::EjectionsUnenforced, &labels, 1);
-            }
-            CallMoment::Arrived { method } => {
-                series.add(Family::ServerCallStarted, &[method.clone(), server.clone()], 1);
-            }
-            CallMoment::Queued => series.change(Family::QueueLength, label, 1),
+            CallMoment::Unenforced { server, method, reason } => self.add_unenforced([method, reason, server], 1),
+            CallMoment::Arrived { method } => self.add_started(method, server, 1),
+            CallMoment::Queued => self.series.change(Family::QueueLength, label, 1),
             CallMoment::Taken => {
-                series.change(Family::QueueLength, label, -1);
-                series.change(Family::BusyWorkers, label, 1);
+                self.series.change(Family::QueueLength, label, -1);
+                self.series.change(Family::BusyWorkers, label, 1);
             }
-            CallMoment::Left => series.change(Family::BusyWorkers, label, -1),
+            CallMoment::Left => self.series.change(Family::BusyWorkers, label, -1),
             CallMoment::Ended { method, status, duration_us, bytes } => {
-                let labels = [method.clone(), texts.code(*status).clone(), server.clone()];
-                series.observe(Family::ServerCallDuration, &labels, *duration_us);
-                series.observe(Family::ServerCallSentBytes, &labels, bytes.sent);
-                series.observe(Family::ServerCallReceivedBytes, &labels, bytes.received);
+                let labels = self.of_call(method, *status, server);
+                self.series.observe(Family::ServerCallDuration, &labels, *duration_us);
+                self.series.observe(Family::ServerCallSentBytes, &labels, bytes.sent);
+                self.series.observe(Family::ServerCallReceivedBytes, &labels, bytes.received);
             }
         }
     }
@@ -318,10 +309,10 @@ impl Observer {
     /// Adds what another process has measured of its calls, as `server`.
     pub fn take_measured(&mut self, server: &Name, measured: &Measured) {
         for (method, calls) in &measured.started {
-            self.series.add(Family::ServerCallStarted, &[method.clone(), server.clone()], *calls);
+            self.add_started(method, server, *calls);
         }
         for ((method, status), ended) in measured.ended() {
-            let labels = [method.clone(), self.texts.code(*status).clone(), server.clone()];
+            let labels = self.of_call(method, *status, server);
             self.series.merge(Family::ServerCallDuration, &labels, &ended.durations);
             self.series.merge(Family::ServerCallSentBytes, &labels, &ended.sizes.sent);
             self.series.merge(Family::ServerCallReceivedBytes, &labels, &ended.sizes.received);
@@ -331,15 +322,13 @@ impl Observer {
 
     /// Adds what the process of the load has measured of its attempts.
     pub fn take_measured_attempts(&mut self, measured: &Measured) {
-        let Self { series, texts, method, .. } = self;
         for ((server, status), sizes) in measured.attempts() {
-            let labels = [method.clone(), texts.target.clone(), texts.code(*status).clone(), server.clone()];
-            series.merge(Family::AttemptSentBytes, &labels, &sizes.sent);
-            series.merge(Family::AttemptReceivedBytes, &labels, &sizes.received);
+            let labels = self.of_attempt(*status, server);
+            self.series.merge(Family::AttemptSentBytes, &labels, &sizes.sent);
+            self.series.merge(Family::AttemptReceivedBytes, &labels, &sizes.received);
         }
         for ((server, method, reason), count) in measured.unenforced() {
-            let labels = [texts.target.clone(), method.clone(), reason.clone(), server.clone()];
-            series.add(Family::EjectionsUnenforced, &labels, *count);
+            self.add_unenforced([method, reason, server], *count);
         }
     }
 
@@ -377,6 +366,25 @@ impl Observer {
     /// Counts a connection of a proxy with its `result`: `passed` or `reset`.
     pub fn count_proxy(&mut self, proxy: &Name, result: &str) {
         self.series.add(Family::ProxyConnections, &[proxy.clone(), result.into()], 1);
+    }
+
+    /// Returns the labels of an attempt of the load at `server` that has ended with `status`.
+    fn of_attempt(&self, status: Code, server: &Name) -> [Name; 4] {
+        [self.method.clone(), self.texts.target.clone(), self.texts.code(status).clone(), server.clone()]
+    }
+
+    /// Returns the labels of a call to `method` that has ended with `status` at `server`.
+    fn of_call(&self, method: &Name, status: Code, server: &Name) -> [Name; 3] {
+        [method.clone(), self.texts.code(status).clone(), server.clone()]
+    }
+
+    fn add_started(&mut self, method: &Name, server: &Name, calls: u64) {
+        self.series.add(Family::ServerCallStarted, &[method.clone(), server.clone()], calls);
+    }
+
+    fn add_unenforced(&mut self, found: [&Name; 3], count: u64) {
+        let [method, reason, server] = found.map(Name::clone);
+        self.series.add(Family::EjectionsUnenforced, &[self.texts.target.clone(), method, reason, server], count);
     }
 
     fn set_levels(&mut self, server: &Name, queued: i64, busy: i64) {
@@ -452,7 +460,7 @@ impl Observer {
         let channel = [texts.target.clone(), server.clone()];
         match row.event {
             Event::Ejected => {
-                let method = detection_method(row.cause.as_deref().unwrap_or_default());
+                let method = Detection::method_of(row.cause.as_deref().unwrap_or_default());
                 series.add(Family::EjectionsEnforced, &[texts.target.clone(), method.into(), server.clone()], 1);
                 series.set(Family::ServerEjected, label, 1);
             }
@@ -479,17 +487,6 @@ impl Observer {
             }
             _ => {}
         }
-    }
-}
-
-/// Returns the name that gRPC A91 has for the way in which an outlier was found, by the cause of its ejection.
-fn detection_method(cause: &str) -> &'static str {
-    if cause.starts_with("success rate") {
-        "success_rate"
-    } else if cause.ends_with("% failed") {
-        "failure_percentage"
-    } else {
-        "consecutive_errors"
     }
 }
 

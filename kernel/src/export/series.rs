@@ -1,7 +1,5 @@
 //! The series of all metrics: a value for each combination of labels.
 
-use std::collections::BTreeMap;
-
 use super::{
     family::{Family, Kind, Unit},
     histogram::Distribution,
@@ -26,11 +24,14 @@ pub enum Value {
 ///
 /// A series is found by labels that are borrowed, and shares their texts: only the first value of a series allocates memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Series(Vec<BTreeMap<Box<[Name]>, Value>>);
+pub struct Series(Vec<OfFamily>);
+
+/// The series of a family, by their labels. There are few, and each row changes several: a search of a list is the fastest.
+type OfFamily = Vec<(Box<[Name]>, Value)>;
 
 impl Default for Series {
     fn default() -> Self {
-        Self(vec![BTreeMap::new(); Family::ALL.len()])
+        Self(vec![OfFamily::new(); Family::ALL.len()])
     }
 }
 
@@ -87,11 +88,11 @@ impl Series {
         let lacks = family.labels().len().checked_sub(labels.len());
         debug_assert!(lacks.is_some_and(|lacks| lacks <= family.may_lack_last_label().into()), "{}", family.name());
         let series = &mut self.0[family as usize];
-        // Not `entry`, which would allocate the key each time.
-        if !series.contains_key(labels) {
-            series.insert(labels.into(), Value::zero(family));
-        }
-        series.get_mut(labels).expect("it was inserted")
+        let place = series.binary_search_by(|(own, _)| (**own).cmp(labels)).unwrap_or_else(|place| {
+            series.insert(place, (labels.into(), Value::zero(family)));
+            place
+        });
+        &mut series[place].1
     }
 }
 

@@ -60,7 +60,7 @@ impl Timeline {
         for instant in 0..=last {
             while let Some((_, place)) = places.get(next).filter(|(at_us, _)| *at_us <= instant * interval_us) {
                 match *place {
-                    Place::Moment(at) => observer.take_moment(&moments[at]),
+                    Place::Moment(at) => observer.take_moment(&moments[at].server, &moments[at].what),
                     Place::Event(at) => observer.take_event(&records.events[at]),
                     Place::Attempt(at) => observer.take_attempt(&records.attempts[at]),
                     Place::Request(at) => observer.take_request(&records.requests[at]),

@@ -194,7 +194,15 @@ impl MessageCount {
     pub(crate) fn add(&mut self, mut piece: &[u8]) -> u64 {
         let mut whole = 0;
         while !piece.is_empty() {
-            if self.left == 0 {
+            if self.left == 0
+                && self.header.is_empty()
+                && let Some(([_, a, b, c, d], rest)) = piece.split_first_chunk()
+            {
+                // Nearly always: a header in one piece is not kept.
+                self.left = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
+                piece = rest;
+                whole += u64::from(self.left == 0);
+            } else if self.left == 0 {
                 let wanted = MESSAGE_HEADER_BYTES - self.header.len();
                 let (header, rest) = piece.split_at(wanted.min(piece.len()));
                 self.header.extend_from_slice(header);

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use prost::{DecodeError, Message};
 
+use crate::record::Name;
+
 /// How many messages a method has in each direction.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
@@ -43,7 +45,7 @@ impl Shape {
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Methods {
     /// The shapes by method, such as `shop.v1.Stock/Watch`.
-    shapes: BTreeMap<Box<str>, Shape>,
+    shapes: BTreeMap<Name, Shape>,
 }
 
 impl Methods {
@@ -79,6 +81,12 @@ impl Methods {
     /// Returns the shape of the method at `path`, such as `/shop.v1.Stock/Watch`.
     pub(crate) fn shape(&self, path: &str) -> Shape {
         self.shapes.get(path.trim_start_matches('/')).copied().unwrap_or_default()
+    }
+
+    /// Returns the full name of the method at `path`, which is shared if the method was described or declared.
+    pub(crate) fn name(&self, path: &str) -> Name {
+        let name = path.trim_start_matches('/');
+        self.shapes.get_key_value(name).map_or_else(|| name.into(), |(name, _)| name.clone())
     }
 }
 

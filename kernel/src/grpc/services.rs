@@ -7,7 +7,10 @@ use tonic::{Status, body::Body, server::NamedService};
 use tower_service::Service;
 
 use super::{Methods, Pieces, Shape};
-use crate::{record::CallId, world::BoxFuture};
+use crate::{
+    record::{CallId, Name},
+    world::BoxFuture,
+};
 
 /// The gRPC services of one process, by the names in their paths.
 ///
@@ -96,6 +99,11 @@ impl Services {
     /// Returns the shape of the method at `path`.
     pub(crate) fn shape(&self, path: &str) -> Shape {
         self.methods.shape(path)
+    }
+
+    /// Returns the full name of the method at `path`, such as `shop.v1.Stock/Watch`.
+    pub(crate) fn method(&self, path: &str) -> Name {
+        self.methods.name(path)
     }
 
     /// Returns the descriptors, each an encoded `FileDescriptorSet`.

@@ -253,7 +253,7 @@ impl Reply {
     }
 
     fn ok(body: Bytes) -> Self {
-        let status = (HeaderName::from_static(GRPC_STATUS), HeaderValue::from_static("0"));
+        let status = (Status::GRPC_STATUS, HeaderValue::from_static("0"));
         Self::new(HeaderMap::new(), Some(HeaderMap::from_iter([status])), Pieces::from(body))
     }
 
@@ -331,12 +331,10 @@ impl Reply {
     }
 }
 
-const GRPC_STATUS: &str = "grpc-status";
-
 /// Returns the status in `headers` as an error unless it is OK or missing.
 fn not_ok(headers: &HeaderMap) -> Result<(), Status> {
     // Most replies are OK: no status is made of their headers, which would copy them.
-    if headers.get(GRPC_STATUS).is_none_or(|status| status.as_bytes() == b"0") {
+    if headers.get(Status::GRPC_STATUS).is_none_or(|status| status.as_bytes() == b"0") {
         return Ok(());
     }
     Status::from_header_map(headers).filter(|status| status.code() != Code::Ok).map_or(Ok(()), Err)
@@ -403,10 +401,7 @@ mod tests {
     fn read(body: &[u8], status: Option<&'static str>) -> Result<Reply, Code> {
         let mut pieces = Pieces::from(Bytes::copy_from_slice(body));
         if let Some(status) = status {
-            pieces.end_with(HeaderMap::from_iter([(
-                HeaderName::from_static(GRPC_STATUS),
-                HeaderValue::from_static(status),
-            )]));
+            pieces.end_with(HeaderMap::from_iter([(Status::GRPC_STATUS, HeaderValue::from_static(status))]));
         }
         Reply::read(Response::new(pieces)).now_or_never().unwrap().map_err(|status| status.code())
     }

@@ -29,6 +29,7 @@
 //! A row that reaches `consecutive_errors` starts again, whether or not the server may be ejected, and so does the row of a
 //! server that is back (Envoy): a further error or two, or one that was under way, do not eject it again.
 
+mod detection;
 mod ejections;
 
 use std::{
@@ -47,6 +48,7 @@ use crate::{
     },
     sync::lock,
 };
+pub(crate) use detection::Detection;
 use ejections::{AttemptResult, Ejection, EjectionChange, Ejections, Unenforced};
 
 table! {
@@ -194,9 +196,7 @@ impl Detector {
             None => self.recorder.event(Event::Unejected).target(name).record(),
         }
     }
-}
 
-impl Detector {
     /// Passes on which servers were found and not ejected.
     fn measure(&self, unenforced: Vec<Unenforced>) {
         for Unenforced { server, method, reason } in unenforced {

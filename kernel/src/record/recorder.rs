@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{
     call_id::{AttemptId, CallId},
-    moment::{CallMoment, ServerMoment},
+    moment::CallMoment,
     name::Name,
     rows::{AttemptRow, CallRow, Event, EventRow, Ordered, RequestRow, Row},
 };
@@ -49,13 +49,13 @@ pub trait Sink: Send + Sync {
     /// Takes a row. The host that records it waits until this returns.
     fn take(&self, row: Row);
 
-    /// Returns whether it takes moments of calls. Without, none are made.
+    /// Returns whether it takes moments of calls. Each recorder asks once, when it is created; without, it makes none.
     fn measures(&self) -> bool {
         false
     }
 
-    /// Takes a moment of a call. The host waits until this returns.
-    fn measure(&self, _: ServerMoment) {}
+    /// Takes a moment of a call, which is now, from `recorder`. The host waits until this returns.
+    fn measure(&self, _recorder: &Recorder, _moment: CallMoment) {}
 }
 
 impl Sink for Mutex<Records> {
@@ -66,39 +66,44 @@ impl Sink for Mutex<Records> {
 
 /// Records the rows of one source of events on one host. Clones share the sink.
 #[derive(Clone)]
-pub struct Recorder {
+pub struct Recorder(Arc<Shared>);
+
+/// What all clones of a recorder share.
+struct Shared {
     world: SharedWorld,
     source: Name,
     sink: Arc<dyn Sink>,
+    measures: bool,
 }
 
 impl Recorder {
     /// Creates a recorder whose events come from `source` and whose rows go to `sink`.
     pub fn new(world: SharedWorld, source: &str, sink: Arc<dyn Sink>) -> Self {
-        Self { world, source: source.into(), sink }
+        let measures = sink.measures();
+        Self(Arc::new(Shared { world, source: source.into(), sink, measures }))
     }
 
     /// Returns a recorder to the same sink, for another source on another host.
     pub fn with_source(&self, world: SharedWorld, source: &str) -> Self {
-        Self::new(world, source, self.sink.clone())
+        Self::new(world, source, self.0.sink.clone())
     }
 
     /// Returns the time on this recorder's host.
     pub fn now(&self) -> Instant {
-        self.world.now()
+        self.0.world.now()
     }
 
     /// Starts an event that happens now. It is completed by the builder's methods, and lost without
     /// [`EventBuilder::record`].
     pub fn event(&self, event: Event) -> EventBuilder<'_> {
-        self.event_at(event, self.world.now())
+        self.event_at(event, self.0.world.now())
     }
 
     /// Starts an event that happened at a time that was read before.
     pub fn event_at(&self, event: Event, at: Instant) -> EventBuilder<'_> {
         let row = EventRow {
             at_us: at.as_micros(),
-            source: self.source.clone(),
+            source: self.0.source.clone(),
             event,
             target: None,
             cause: None,
@@ -114,40 +119,39 @@ impl Recorder {
     /// Returns whether moments of calls are taken.
     #[cfg(feature = "service")]
     pub(crate) fn measures(&self) -> bool {
-        self.sink.measures()
+        self.0.measures
     }
 
-    /// Passes on what happens to a call, if moments are taken.
+    /// Passes on what happens now to a call, if moments are taken.
     pub(crate) fn measure(&self, what: impl FnOnce() -> CallMoment) {
-        if self.sink.measures() {
-            self.measure_at(self.world.now(), what());
+        if self.0.measures {
+            self.measure_call(what());
         }
     }
 
-    /// Passes on what happened at a time that was read before to a call whose moments are taken.
-    pub(crate) fn measure_at(&self, at: Instant, what: CallMoment) {
-        self.sink.measure(ServerMoment { at_us: at.as_micros(), server: self.source.clone(), what });
+    /// Passes on what happens now to a call that began while moments were taken.
+    pub(crate) fn measure_call(&self, what: CallMoment) {
+        self.0.sink.measure(self, what);
     }
 
     /// Records a finished or dropped request.
     pub fn request(&self, row: RequestRow) {
-        self.sink.take(Row::Request(row));
+        self.0.sink.take(Row::Request(row));
     }
 
     /// Records a finished attempt.
     pub fn attempt(&self, row: AttemptRow) {
-        self.sink.take(Row::Attempt(row));
+        self.0.sink.take(Row::Attempt(row));
     }
 
     /// Records an inner call that has ended.
     pub fn call(&self, row: CallRow) {
-        self.sink.take(Row::Call(row));
+        self.0.sink.take(Row::Call(row));
     }
 
     /// Returns the name of the source.
-    #[cfg(feature = "service")]
-    pub(crate) fn source(&self) -> &Name {
-        &self.source
+    pub fn source(&self) -> &Name {
+        &self.0.source
     }
 }
 
@@ -210,6 +214,6 @@ impl EventBuilder<'_> {
     pub fn record(self) {
         #[cfg(feature = "canaries")]
         crate::bug::observe(&self.row);
-        self.recorder.sink.take(Row::Event(self.row));
+        self.recorder.0.sink.take(Row::Event(self.row));
     }
 }

@@ -11,12 +11,12 @@ use super::{
     admission::refusal,
     counters::Counters,
     deadline::Deadline,
-    metered::MeteredCall,
+    metered,
     queue::PeerNumber,
     workers::{NotDone, Task, Workers},
 };
 use crate::{
-    grpc::{Pieces, Served, Services, collect},
+    grpc::{Exchange, Pieces, Served, Services, collect},
     record::{AttemptId, Event, Recorder},
     time::Instant,
     transport::{ATTEMPTS_BEFORE, BodyError},
@@ -64,9 +64,9 @@ impl Calls {
             return served.answer(request.map(Body::new)).await;
         }
         let deadline = request.extensions().get::<Deadline>().map_or(Instant::NEVER, |deadline| deadline.0);
-        let mut metered = MeteredCall::begin(&self.recorder, path, deadline);
-        let response = self.work(served, request, metered.as_deref_mut()).await.unwrap_or_else(Status::into_http);
-        MeteredCall::respond(metered, response)
+        let mut call = metered::begin(&self.recorder, &self.services, path, deadline);
+        let response = self.work(served, request, call.as_mut()).await.unwrap_or_else(Status::into_http);
+        metered::respond(call, response)
     }
 
     /// Answers `request` by one of the workers, from its arrival to its result. `metered` counts the bytes of its messages, if there is one.
@@ -74,7 +74,7 @@ impl Calls {
         &self,
         served: Arc<Served>,
         request: Request<B>,
-        metered: Option<&mut MeteredCall>,
+        metered: Option<&mut Exchange>,
     ) -> Result<Response<Body>, Status>
     where
         B: HttpBody<Data = bytes::Bytes, Error = BodyError> + Send + 'static,
@@ -83,7 +83,7 @@ impl Calls {
         let shape = self.services.shape(head.uri.path());
         let (call, body) = if shape.streams_requests() {
             let body = Body::new(body);
-            let body = if let Some(metered) = metered { metered.receive_stream(body) } else { body };
+            let body = if let Some(metered) = metered { metered.request_stream(body) } else { body };
             ((served.identify)(&head.headers, &Pieces::default()), body)
         } else {
             // A worker is not occupied by a message that has yet to arrive.
@@ -92,7 +92,7 @@ impl Calls {
                 return Err(Status::internal("the request ends within its message"));
             }
             if let Some(metered) = metered {
-                metered.receive(message.only_message_bytes());
+                metered.request(message.only_message_bytes());
             }
             ((served.identify)(&head.headers, &message), Body::new(message))
         };

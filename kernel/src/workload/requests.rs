@@ -8,7 +8,6 @@ use super::{Input, Inputs, Oracle, Output, pictures::Picture, rpc, tiles::Bands}
 use crate::{
     client::{self, Client, LoadCall, Progress},
     entropy::Entropy,
-    grpc::{Methods, Shape},
     load::{Called, LoadRequest, Requests},
     proto::rehearsal::{Image, ProcessImagesRequest, Tile, rehearsal_client::RehearsalClient},
     record::Answer,
@@ -58,10 +57,8 @@ const WRONG: &str = "it is not the result of the workload function";
 
 /// Makes the call for the result of `picture` in tiles.
 async fn in_tiles(client: Client, id: u64, picture: &Picture, tiles: u32, oracle: &Oracle) -> Called {
-    let mut methods = Methods::default();
-    methods.declare(rpc::PROCESS_IMAGES, Shape::ServerStreaming);
     let call = LoadCall::new(id);
-    let mut stub = RehearsalClient::new(client.channel_of_load(call.clone(), Arc::new(methods)))
+    let mut stub = RehearsalClient::new(client.channel_of_load(call.clone(), Arc::new(rpc::methods())))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let Picture { width, height, pixels } = picture.clone();

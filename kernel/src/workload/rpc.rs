@@ -8,7 +8,7 @@ use prost::{
 
 use super::{Input, Output, dfs::Search, pictures::Picture};
 use crate::{
-    grpc::{Message, Reply},
+    grpc::{Message, Methods, Reply, Shape},
     proto::rehearsal::{
         GetDataReply, GetDataRequest, Graph, Image, ProcessImageReply, ProcessImageRequest, SearchGraphReply,
         SearchGraphRequest,
@@ -23,6 +23,16 @@ pub(super) const PROCESS_IMAGES: &str = "/rehearsal.v1.Rehearsal/ProcessImages";
 pub(super) const PROCESS_IMAGE: &str = "/rehearsal.v1.Rehearsal/ProcessImage";
 const SEARCH_GRAPH: &str = "/rehearsal.v1.Rehearsal/SearchGraph";
 const GET_DATA: &str = "/rehearsal.v1.Rehearsal/GetData";
+
+/// Returns the methods that occupy a worker.
+pub(super) fn methods() -> Methods {
+    let mut methods = Methods::default();
+    for method in [PROCESS_IMAGE, SEARCH_GRAPH, GET_DATA] {
+        methods.declare(method, Shape::Unary);
+    }
+    methods.declare(PROCESS_IMAGES, Shape::ServerStreaming);
+    methods
+}
 
 /// Returns the message that asks a server for the output of `input`, as the request `request_id`.
 pub fn message(request_id: u64, input: &Input) -> Message {

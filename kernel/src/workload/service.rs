@@ -17,7 +17,7 @@ use super::{
     tiles::{self, Bands},
 };
 use crate::{
-    grpc::{Services, Shape},
+    grpc::Services,
     proto::rehearsal::{
         GetDataReply, GetDataRequest, GetMetricsReply, GetMetricsRequest, HealthCheckReply, HealthCheckRequest, Image,
         ProcessImageReply, ProcessImageRequest, ProcessImagesRequest, SearchGraphReply, SearchGraphRequest, ServedBy,
@@ -43,9 +43,7 @@ pub fn services(
         let workloads = Workloads::new(backend, &kinds, process.entropy);
         let workloads = Arc::new(workloads);
         let service = Service { process: process.clone(), listening_since: process.world.now(), workloads, results };
-        Services::default()
-            .with_built_in(Server::new(service), UNQUEUED)
-            .streaming(rpc::PROCESS_IMAGES, Shape::ServerStreaming)
+        Services::default().with_built_in(Server::new(service), UNQUEUED).with_methods(&rpc::methods())
     }
 }
 

@@ -38,7 +38,7 @@ const CASES: &[Cases] = &[
     Cases { file: "policy/pushback.rs", after: &["A6"], count: 1, others: &[] },
     Cases { file: "policy/retry_throttling.rs", after: &["A6"], count: 3, others: &[] },
     Cases {
-        file: "policy/outlier_detection/ejections.rs",
+        file: "policy/outlier_detection/ejections/tests.rs",
         after: &["A50", "Envoy"],
         count: 19,
         others: &[

@@ -13,7 +13,7 @@ use std::{
 
 use kernel::{
     cli::Failure,
-    record::{Row, ServerMoment, Sink},
+    record::{CallMoment, Recorder, Row, Sink},
     visible::Visible,
 };
 
@@ -50,9 +50,9 @@ impl Sink for Feed {
         self.exporter.is_some()
     }
 
-    fn measure(&self, moment: ServerMoment) {
+    fn measure(&self, recorder: &Recorder, moment: CallMoment) {
         if let Some(exporter) = &self.exporter {
-            exporter.note(|observer| observer.take_moment(&moment));
+            exporter.note(|observer| observer.take_moment(recorder.source(), &moment));
         }
     }
 }
