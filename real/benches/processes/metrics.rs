@@ -1,59 +1,151 @@
-//! What metrics cost: a server that measures its calls against one that does not, and what the orchestrator does with the rows of a
-//! call.
+//! What metrics cost: whole runs with and without them; a server that measures its calls against one that does not, and what the
+//! orchestrator does with the rows of a call.
+
+#![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "a scraper is not of the World")]
 
 use std::{
+    fs,
     hint::black_box,
-    sync::{Mutex, PoisonError},
+    io::{Read, Write},
+    net::SocketAddr,
+    process::{Command, Stdio},
+    thread,
     time::Duration,
 };
 
 use kernel::{
-    export::{Measured, Observer},
+    export::{Measuring, Observer},
     record::{AttemptRow, CallMoment, Event, EventRow, MessageBytes, Name, RequestRow, Row},
     scenario::Scenario,
     status::{Code, Outcome},
 };
+use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use crate::{
     calls::{Round, pictures, processing, serving},
-    server::{NAME, Server},
+    server::{NAME, Server, children_seconds, free_address},
     turns::{order, processor_time},
 };
 
 /// Size of the picture, callers, and calls of a round: the calls that take the least processor time, where metrics cost the most.
 const LOAD: (&str, usize, usize) = ("16x16", 64, 2_560);
 
+/// Pairs of servers, of which one measures. Two processes of one program differ by a percent, as their memory lies elsewhere.
+const PAIRS: usize = 6;
+
 /// Rounds of each server. All of them together are some thousands of the operating system's ticks.
-const ROUNDS: usize = 120;
+const ROUNDS: usize = 25;
 
 /// Calls of which rows are consumed.
 const CALLS: u64 = 200_000;
 
+/// Calls a second of a run, and its duration in seconds.
+const RUN: (u64, u64) = (4_000, 6);
+
+/// Pairs of runs, of which one has metrics.
+const RUN_PAIRS: usize = 10;
+
+/// Time between two scrapes.
+const SCRAPE_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Prints the processor time that a call costs with and without metrics.
 pub(crate) fn cost() {
+    runs();
+    parts();
+}
+
+/// Prints it of whole runs: of the load, the servers and the orchestrator.
+fn runs() {
+    let folder = TempDir::new().expect("there is room");
+    let (rate, seconds) = RUN;
+    let size = LOAD.0;
+    let text = format!(
+        "name = \"bench\"\nduration = \"{seconds}s\"\n[servers]\nreplicas = 2\n[workload]\nkind = \"sobel\"\nsizes = [\"{size}\"]\n\
+         [load]\nrate = {rate}\n"
+    );
+    fs::write(folder.path().join("bench.toml"), text).expect("there is room");
+    let mut calls = [Vec::new(), Vec::new()];
+    for turn in 0..RUN_PAIRS {
+        for side in order(2, turn) {
+            calls[side].push(run(&folder, (side == 1).then(free_address)));
+        }
+    }
+    let [without, with] = calls;
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    let mut ratios: Vec<_> = without.iter().zip(&with).map(|(without, with)| (with / without - 1.0) * 100.0).collect();
+    ratios.sort_by(f64::total_cmp);
+    let (least, most) = (ratios[0], ratios[RUN_PAIRS - 1]);
+    let median = f64::midpoint(ratios[(RUN_PAIRS - 1) / 2], ratios[RUN_PAIRS / 2]);
+    println!("metrics, runs of 2 servers, {size}, {rate} calls/s     processor time of a call");
+    println!("  load, servers and orchestrator     {:.1} µs", mean(&without));
+    println!("  the same, scraped every second     {:.1} µs", mean(&with));
+    println!(
+        "  added                              {:+.1} %, {least:+.1} to {most:+.1} % in {RUN_PAIRS} pairs\n",
+        median
+    );
+}
+
+/// Runs the scenario in `folder`, with metrics if there is an address for them. Returns the processor time of a call in microseconds.
+fn run(folder: &TempDir, metrics: Option<SocketAddr>) -> f64 {
+    let before = children_seconds();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_real"));
+    command.args(["run", "bench.toml", "--out", "run", "--force"]).current_dir(folder.path());
+    command.args(metrics.iter().flat_map(|address| ["--metrics".to_owned(), address.to_string()]));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut run = command.spawn().expect("it starts");
+    while run.try_wait().expect("it is our child").is_none() {
+        metrics.into_iter().for_each(scrape);
+        thread::sleep(SCRAPE_INTERVAL);
+    }
+    let (rate, seconds) = RUN;
+    let requests = fs::read_to_string(folder.path().join("run/requests.jsonl")).expect("a run has requests");
+    assert_eq!(requests.lines().count() as u64, rate * seconds, "all are made");
+    (children_seconds() - before) * 1e6 / (rate * seconds) as f64
+}
+
+/// Reads the metrics at `address`, if they are served yet.
+fn scrape(address: SocketAddr) {
+    let Ok(mut stream) = std::net::TcpStream::connect(address) else { return };
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    // A run that has ended meanwhile answers nothing.
+    let _ = stream.write_all(request.as_bytes()).and_then(|()| stream.read_to_end(&mut Vec::new()));
+}
+
+/// Prints it of its parts, against a client without policies and a server without rows.
+fn parts() {
     let (size, callers, calls) = LOAD;
-    let (client, server, measuring) = Runtime::new().expect("a runtime can be made").block_on(async {
-        let servers = [serving(Server::replica()).await, serving(Server::measuring_replica()).await];
+    let (client, servers) = Runtime::new().expect("a runtime can be made").block_on(async {
+        let mut servers = Vec::new();
+        for _ in 0..PAIRS {
+            servers.extend([serving(Server::replica()).await, serving(Server::measuring_replica()).await]);
+        }
         let pictures = pictures(size);
-        let before = [0, 1].map(|side| servers[side].0.processor_seconds());
+        let before: Vec<_> = servers.iter().map(|(server, ..)| server.processor_seconds()).collect();
         let own = processor_time();
         for turn in 0..ROUNDS {
-            for side in order(2, turn) {
-                let (_, world, stub) = &servers[side];
+            for place in order(servers.len(), turn) {
+                let (_, world, stub) = &servers[place];
                 let _: Round = processing(world, callers, calls, stub, &pictures).await;
             }
         }
-        let own = (processor_time() - own).as_secs_f64() * 1e6 / (2 * ROUNDS * calls) as f64;
-        let [server, measuring] =
-            [0, 1].map(|side| (servers[side].0.processor_seconds() - before[side]) * 1e6 / (ROUNDS * calls) as f64);
-        (own, server, measuring)
+        let of_call = |seconds: f64, servers| seconds * 1e6 / (servers * ROUNDS * calls) as f64;
+        let own = of_call((processor_time() - own).as_secs_f64(), servers.len());
+        let used = servers.iter().zip(before).map(|((server, ..), before)| server.processor_seconds() - before);
+        (own, used.map(|seconds| of_call(seconds, 1)).collect::<Vec<_>>())
     });
+    let mut added: Vec<_> = servers.chunks(2).map(|pair| pair[1] - pair[0]).collect();
+    added.sort_by(f64::total_cmp);
+    let server = servers.iter().step_by(2).sum::<f64>() / PAIRS as f64;
+    let (least, most) = (added[0], added[PAIRS - 1]);
     let observing = observing().as_secs_f64() * 1e6;
-    let (added, all) = (measuring - server, client + server);
+    let (added, all) = (added.iter().sum::<f64>() / PAIRS as f64, client + server);
     println!("metrics, {size}, {callers} in flight     processor time of a call");
     println!("  bare client and server             {client:.1} + {server:.1} µs");
-    println!("  added at the server                {added:+.2} µs {:+.1} %", added / all * 100.0);
+    println!(
+        "  added at the server                {added:+.2} µs {:+.1} %, {least:+.2} to {most:+.2} in {PAIRS} pairs",
+        added / all * 100.0
+    );
     println!("  added at the orchestrator          {observing:+.2} µs {:+.1} %", observing / all * 100.0);
     let counting = counting().as_secs_f64() * 1e6;
     println!("  added at the load                  {counting:+.2} µs {:+.1} %\n", counting / all * 100.0);
@@ -61,13 +153,13 @@ pub(crate) fn cost() {
 
 /// Returns the processor time that it costs a load to count the bytes of an attempt, at least: the moment of its end, under a lock.
 fn counting() -> Duration {
-    let measured = Mutex::<Measured>::default();
+    let measured = Measuring::default();
     let server = Name::from(NAME);
     let start = processor_time();
     for id in 0..CALLS {
         let bytes = MessageBytes { sent: 260 + id % 2, received: 260 + id % 2 };
         let moment = CallMoment::AttemptEnded { server: server.clone(), status: Code::Ok, bytes };
-        measured.lock().unwrap_or_else(PoisonError::into_inner).count(black_box(moment));
+        measured.count(black_box(moment));
     }
     (processor_time() - start) / u32::try_from(CALLS).expect("it is small")
 }

@@ -74,12 +74,22 @@ impl Server {
 
     /// Processor time that it has used, in seconds.
     pub(crate) fn processor_seconds(&self) -> f64 {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("it runs");
-        // The fields behind the name, which may hold anything; user and system time are the 12th and 13th of them.
-        let fields = stat[stat.rfind(')').expect("a name is in brackets") + 1..].split_ascii_whitespace();
-        let ticks: f64 = fields.skip(11).take(2).map(|field| field.parse::<f64>().expect("times are numbers")).sum();
-        ticks / TICKS_PER_SECOND
+        used_seconds(&self.child.id().to_string(), 11)
     }
+}
+
+/// Processor time that all children of this process which have ended have used, and theirs, in seconds.
+pub(crate) fn children_seconds() -> f64 {
+    used_seconds("self", 13)
+}
+
+/// Returns the sum of a user and a system time of a process, the first of which is behind `place` other fields.
+fn used_seconds(process: &str, place: usize) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).expect("it runs");
+    // The fields behind the name, which may hold anything.
+    let fields = stat[stat.rfind(')').expect("a name is in brackets") + 1..].split_ascii_whitespace();
+    let ticks: f64 = fields.skip(place).take(2).map(|field| field.parse::<f64>().expect("times are numbers")).sum();
+    ticks / TICKS_PER_SECOND
 }
 
 impl Drop for Server {
@@ -95,7 +105,7 @@ pub(crate) fn cores() -> usize {
 
 /// Returns an address without a listener.
 #[expect(clippy::disallowed_types, reason = "asks the operating system for a port, and sends nothing")]
-fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     let socket = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("the loopback device has free ports");
     socket.local_addr().expect("it is bound")
 }
