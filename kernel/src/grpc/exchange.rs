@@ -105,6 +105,11 @@ impl Exchange {
         }
     }
 
+    /// Returns whether it has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
     /// Ends it with `status`, unless it has ended.
     pub(crate) fn end(&mut self, status: Code) {
         if std::mem::replace(&mut self.has_ended, true) {
@@ -150,9 +155,107 @@ pub(crate) fn status_in(headers: &HeaderMap) -> Option<Code> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        sync::{Mutex, PoisonError},
+        time::Duration,
+    };
+
+    use futures_util::FutureExt;
     use http::HeaderValue;
 
     use super::*;
+    use crate::{
+        fuzzing::host::{MemoryHost, SharedHost},
+        grpc::{Pieces, collect},
+        record::{Row, Sink},
+        sync::lock,
+        world::World,
+    };
+
+    /// Keeps the moments.
+    #[derive(Default)]
+    struct Kept(Mutex<Vec<CallMoment>>);
+
+    impl Sink for Kept {
+        fn take(&self, _: Row) {}
+
+        fn measures(&self) -> bool {
+            true
+        }
+
+        fn measure(&self, _: &Recorder, moment: CallMoment) {
+            lock(&self.0).push(moment);
+        }
+    }
+
+    /// Plays a call that arrives at 0 and has time for a second, and returns the only moment.
+    fn played(play: impl FnOnce(Exchange, &MemoryHost)) -> CallMoment {
+        let host = Arc::<MemoryHost>::default();
+        let world = Arc::new(SharedHost(host.clone()));
+        let kept = Arc::<Kept>::default();
+        let side = Side::Server { method: "a/B".into(), arrived: world.now() };
+        let deadline = world.now() + Duration::from_secs(1);
+        let recorder = Recorder::new(world, "server-0", kept.clone());
+        play(Exchange::begin(&recorder, side, deadline), &host);
+        let mut moments = kept.0.lock().unwrap_or_else(PoisonError::into_inner);
+        assert_eq!(moments.len(), 1);
+        moments.remove(0)
+    }
+
+    fn ended(status: Code, duration_us: u64, (received, sent): (u64, u64)) -> CallMoment {
+        CallMoment::Ended { method: "a/B".into(), status, duration_us, bytes: MessageBytes { sent, received } }
+    }
+
+    fn data(bytes: &'static [u8]) -> Result<Frame<Bytes>, Status> {
+        Ok(Frame::data(bytes.into()))
+    }
+
+    fn trailers(status: Option<&'static str>) -> Result<Frame<Bytes>, Status> {
+        let status = status.map(|status| (Status::GRPC_STATUS, HeaderValue::from_static(status)));
+        Ok(Frame::trailers(status.into_iter().collect()))
+    }
+
+    #[test]
+    fn it_ends_once_by_what_comes_first() {
+        let replied = played(|mut call, host| {
+            call.request(7);
+            call.on_frame(Some(&data(&[0, 0, 0, 0, 3, 1])));
+            call.on_frame(Some(&data(&[2, 3, 0, 0, 0, 0, 1, 4])));
+            host.advance_to(Instant::START + Duration::from_millis(2));
+            call.on_frame(Some(&trailers(Some("14"))));
+            host.advance_to(Instant::START + Duration::from_secs(3));
+            call.on_frame(None);
+        });
+        assert_eq!(replied, ended(Code::Unavailable, 2_000, (7, 4)));
+        let failed = played(|mut call, _| {
+            call.on_frame(Some(&Err(Status::resource_exhausted("too long"))));
+            call.on_frame(Some(&trailers(Some("0"))));
+        });
+        assert_eq!(failed, ended(Code::ResourceExhausted, 0, (0, 0)));
+        let without_status = played(|mut call, _| {
+            call.on_frame(Some(&trailers(None)));
+            call.on_frame(None);
+        });
+        assert_eq!(without_status, ended(Code::Unknown, 0, (0, 0)));
+    }
+
+    #[test]
+    fn one_that_is_dropped_was_cancelled_or_its_time_is_over() {
+        let at = |time| played(move |_, host| host.advance_to(Instant::START + time));
+        assert_eq!(at(Duration::from_millis(999)), ended(Code::Cancelled, 999_000, (0, 0)));
+        assert_eq!(at(Duration::from_secs(1)), ended(Code::DeadlineExceeded, 1_000_000, (0, 0)));
+    }
+
+    #[test]
+    fn messages_of_a_request_are_counted_as_they_pass() {
+        let stream = played(|mut call, _| {
+            let messages = Bytes::from_static(&[0, 0, 0, 0, 2, 8, 9, 0, 0, 0, 0, 0]);
+            let body = Body::new(Pieces::from(messages));
+            assert!(collect(call.request_stream(body)).now_or_never().is_some_and(|read| read.is_ok()));
+            call.end(Code::Ok);
+        });
+        assert_eq!(stream, ended(Code::Ok, 0, (2, 0)));
+    }
 
     #[test]
     fn a_status_is_read_from_headers_as_grpc_writes_it() {

@@ -13,6 +13,7 @@ use tonic::{Status, body::Body};
 use crate::{
     grpc::{Exchange, Services, Side},
     record::{CallMoment, Recorder},
+    status::Code,
     time::Instant,
 };
 
@@ -30,12 +31,12 @@ pub(super) fn begin(recorder: &Recorder, services: &Services, path: &str, deadli
 /// Follows `response` to the end of `call`, if it is counted.
 pub(super) fn respond(call: Option<Exchange>, response: Response<Body>) -> Response<Body> {
     let Some(mut call) = call else { return response };
-    // A reply without a body has its status in the headers.
+    // A reply of headers only has its status there.
+    call.on_headers(response.headers());
     if response.body().is_end_stream() {
-        call.on_headers(response.headers());
-        return response;
+        call.end(Code::Unknown);
     }
-    response.map(|body| Body::new(MeteredReply { body, call }))
+    if call.has_ended() { response } else { response.map(|body| Body::new(MeteredReply { body, call })) }
 }
 
 /// The body of the reply to a call that is counted.
@@ -63,5 +64,66 @@ impl HttpBody for MeteredReply {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use http::HeaderValue;
+
+    use super::*;
+    use crate::{
+        fuzzing::host::SharedHost,
+        grpc::Pieces,
+        record::{Name, Row, Sink},
+        sync::lock,
+    };
+
+    /// Keeps the statuses of the calls that have ended.
+    #[derive(Default)]
+    struct Statuses(Mutex<Vec<(Name, Code)>>);
+
+    impl Sink for Statuses {
+        fn take(&self, _: Row) {}
+
+        fn measures(&self) -> bool {
+            true
+        }
+
+        fn measure(&self, recorder: &Recorder, moment: CallMoment) {
+            if let CallMoment::Ended { status, .. } = moment {
+                lock(&self.0).push((recorder.source().clone(), status));
+            }
+        }
+    }
+
+    /// Returns the statuses of a call that is answered by `response`, before and after its body is dropped.
+    fn statuses(response: Response<Body>) -> [Vec<Code>; 2] {
+        let statuses = Arc::<Statuses>::default();
+        let recorder = Recorder::new(Arc::new(SharedHost(Arc::default())), "server-0", statuses.clone());
+        let call = begin(&recorder, &Services::default(), "/a/B", Instant::NEVER);
+        let response = respond(call, response);
+        let now = || {
+            let statuses = lock(&statuses.0);
+            assert!(statuses.iter().all(|(source, _)| source == "server-0"));
+            statuses.iter().map(|(_, status)| *status).collect()
+        };
+        let before = now();
+        drop(response);
+        [before, now()]
+    }
+
+    #[test]
+    fn a_reply_of_headers_only_ends_the_call_at_once() {
+        assert_eq!(statuses(Status::not_found("none").into_http()), [[Code::NotFound]; 2].map(Vec::from));
+        // Whether its body says that it is empty or not.
+        let unread = || Response::new(Body::new(Pieces::from(Bytes::from_static(b"abc"))));
+        let mut response = unread();
+        response.headers_mut().insert(Status::GRPC_STATUS, HeaderValue::from_static("0"));
+        assert_eq!(statuses(response), [[Code::Ok]; 2].map(Vec::from));
+        assert_eq!(statuses(Response::new(Body::empty())), [[Code::Unknown]; 2].map(Vec::from));
+        assert_eq!(statuses(unread()), [vec![], vec![Code::Cancelled]]);
     }
 }
