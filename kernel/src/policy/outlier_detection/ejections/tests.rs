@@ -1,3 +1,5 @@
+//! Cases of gRPC A50 and of "Outlier detection" in Envoy's documentation, and of this project.
+
 use proptest::prelude::*;
 
 use super::*;
