@@ -8,6 +8,8 @@ mod services;
 mod unary;
 
 use counted_body::CountedBody;
+#[cfg(test)]
+pub(crate) use exchange::tests::Kept;
 pub(crate) use exchange::{Exchange, Side};
 pub(crate) use message::{MessageCount, Pieces, collect, collect_whole, first_number};
 pub(crate) use methods::Methods;

@@ -149,16 +149,13 @@ impl Drop for Exchange {
 }
 
 /// Returns the status in headers or trailers, if they have one; UNKNOWN if it is none of gRPC's.
-pub(crate) fn status_in(headers: &HeaderMap) -> Option<Code> {
+pub(super) fn status_in(headers: &HeaderMap) -> Option<Code> {
     headers.get(Status::GRPC_STATUS).map(|status| tonic::Code::from_bytes(status.as_bytes()).into())
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{
-        sync::{Mutex, PoisonError},
-        time::Duration,
-    };
+pub(crate) mod tests {
+    use std::{sync::Mutex, time::Duration};
 
     use futures_util::FutureExt;
     use http::HeaderValue;
@@ -172,9 +169,9 @@ mod tests {
         world::World,
     };
 
-    /// Keeps the moments.
+    /// Keeps the moments with their sources.
     #[derive(Default)]
-    struct Kept(Mutex<Vec<CallMoment>>);
+    pub(crate) struct Kept(pub(crate) Mutex<Vec<(Name, CallMoment)>>);
 
     impl Sink for Kept {
         fn take(&self, _: Row) {}
@@ -183,8 +180,8 @@ mod tests {
             true
         }
 
-        fn measure(&self, _: &Recorder, moment: CallMoment) {
-            lock(&self.0).push(moment);
+        fn measure(&self, recorder: &Recorder, moment: CallMoment) {
+            lock(&self.0).push((recorder.source().clone(), moment));
         }
     }
 
@@ -197,9 +194,9 @@ mod tests {
         let deadline = world.now() + Duration::from_secs(1);
         let recorder = Recorder::new(world, "server-0", kept.clone());
         play(Exchange::begin(&recorder, side, deadline), &host);
-        let mut moments = kept.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut moments = lock(&kept.0);
         assert_eq!(moments.len(), 1);
-        moments.remove(0)
+        moments.remove(0).1
     }
 
     fn ended(status: Code, duration_us: u64, (received, sent): (u64, u64)) -> CallMoment {

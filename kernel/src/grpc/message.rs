@@ -194,32 +194,36 @@ impl MessageCount {
     pub(crate) fn add(&mut self, mut piece: &[u8]) -> u64 {
         let mut whole = 0;
         while !piece.is_empty() {
-            if self.left == 0
-                && self.header.is_empty()
-                && let Some(([_, a, b, c, d], rest)) = piece.split_first_chunk()
-            {
-                // Nearly always: a header in one piece is not kept.
-                self.left = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
-                piece = rest;
-                whole += u64::from(self.left == 0);
-            } else if self.left == 0 {
-                let wanted = MESSAGE_HEADER_BYTES - self.header.len();
-                let (header, rest) = piece.split_at(wanted.min(piece.len()));
-                self.header.extend_from_slice(header);
-                piece = rest;
-                let [_, a, b, c, d] = self.header[..] else { break };
-                self.header.clear();
-                self.left = u32::from_be_bytes([a, b, c, d]) as usize;
-                whole += u64::from(self.left == 0);
+            if self.left == 0 {
+                let Some([_, length @ ..]) = self.take_header(&mut piece) else { break };
+                self.left = u32::from_be_bytes(length) as usize;
             } else {
                 let taken = self.left.min(piece.len());
                 self.left -= taken;
                 self.bytes += taken as u64;
                 piece = &piece[taken..];
-                whole += u64::from(self.left == 0);
             }
+            whole += u64::from(self.left == 0);
         }
         whole
+    }
+
+    /// Takes the header of the next message, or what has come of it, from `piece`; `None` if more of it has yet to come.
+    fn take_header(&mut self, piece: &mut &[u8]) -> Option<[u8; MESSAGE_HEADER_BYTES]> {
+        // Nearly always: a header in one piece is not kept.
+        if self.header.is_empty()
+            && let Some((header, rest)) = piece.split_first_chunk()
+        {
+            *piece = rest;
+            return Some(*header);
+        }
+        let wanted = MESSAGE_HEADER_BYTES - self.header.len();
+        let (header, rest) = piece.split_at(wanted.min(piece.len()));
+        self.header.extend_from_slice(header);
+        *piece = rest;
+        let header = self.header[..].try_into().ok()?;
+        self.header.clear();
+        Some(header)
     }
 
     /// Returns the number of bytes of the messages so far, without their headers.

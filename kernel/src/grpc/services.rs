@@ -6,9 +6,10 @@ use http::{HeaderMap, Request, Response, Uri};
 use tonic::{Status, body::Body, server::NamedService};
 use tower_service::Service;
 
-use super::{Methods, Pieces, Shape};
+use super::{Methods, Pieces, Shape, exchange::status_in};
 use crate::{
     record::{CallId, Name},
+    status::Code,
     world::BoxFuture,
 };
 
@@ -203,7 +204,7 @@ where
 
 /// Adds the method to the answer of a generated service that does not have it, which says only UNIMPLEMENTED.
 fn name_unknown_method(headers: &mut HeaderMap, uri: &Uri) {
-    let is_unknown = headers.get("grpc-status").is_some_and(|status| status == "12");
+    let is_unknown = status_in(headers) == Some(Code::Unimplemented);
     if is_unknown && !headers.contains_key("grpc-message") {
         let status = Status::unimplemented(format!("the service has no method for `{}`", uri.path()));
         // The path of a request is valid as a header, so there is no error.

@@ -69,46 +69,31 @@ impl HttpBody for MeteredReply {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::Arc;
 
     use http::HeaderValue;
 
     use super::*;
     use crate::{
         fuzzing::host::SharedHost,
-        grpc::Pieces,
-        record::{Name, Row, Sink},
+        grpc::{Kept, Pieces},
         sync::lock,
     };
 
-    /// Keeps the statuses of the calls that have ended.
-    #[derive(Default)]
-    struct Statuses(Mutex<Vec<(Name, Code)>>);
-
-    impl Sink for Statuses {
-        fn take(&self, _: Row) {}
-
-        fn measures(&self) -> bool {
-            true
-        }
-
-        fn measure(&self, recorder: &Recorder, moment: CallMoment) {
-            if let CallMoment::Ended { status, .. } = moment {
-                lock(&self.0).push((recorder.source().clone(), status));
-            }
-        }
-    }
-
     /// Returns the statuses of a call that is answered by `response`, before and after its body is dropped.
     fn statuses(response: Response<Body>) -> [Vec<Code>; 2] {
-        let statuses = Arc::<Statuses>::default();
-        let recorder = Recorder::new(Arc::new(SharedHost(Arc::default())), "server-0", statuses.clone());
+        let kept = Arc::<Kept>::default();
+        let recorder = Recorder::new(Arc::new(SharedHost(Arc::default())), "server-0", kept.clone());
         let call = begin(&recorder, &Services::default(), "/a/B", Instant::NEVER);
         let response = respond(call, response);
         let now = || {
-            let statuses = lock(&statuses.0);
-            assert!(statuses.iter().all(|(source, _)| source == "server-0"));
-            statuses.iter().map(|(_, status)| *status).collect()
+            let moments = lock(&kept.0);
+            assert!(moments.iter().all(|(source, _)| source == "server-0"));
+            let ended = moments.iter().filter_map(|(_, moment)| match moment {
+                CallMoment::Ended { status, .. } => Some(*status),
+                _ => None,
+            });
+            ended.collect()
         };
         let before = now();
         drop(response);

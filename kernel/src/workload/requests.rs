@@ -58,7 +58,7 @@ const WRONG: &str = "it is not the result of the workload function";
 /// Makes the call for the result of `picture` in tiles.
 async fn in_tiles(client: Client, id: u64, picture: &Picture, tiles: u32, oracle: &Oracle) -> Called {
     let call = LoadCall::new(id);
-    let mut stub = RehearsalClient::new(client.channel_of_load(call.clone(), Arc::new(rpc::methods())))
+    let mut stub = RehearsalClient::new(client.channel_of_load(call.clone(), rpc::methods()))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let Picture { width, height, pixels } = picture.clone();

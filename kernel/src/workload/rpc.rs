@@ -1,5 +1,7 @@
 //! The RPC that carries an input to a server and its output back: one for each workload.
 
+use std::sync::{Arc, LazyLock};
+
 use bytes::Bytes;
 use prost::{
     Message as _,
@@ -25,13 +27,17 @@ const SEARCH_GRAPH: &str = "/rehearsal.v1.Rehearsal/SearchGraph";
 const GET_DATA: &str = "/rehearsal.v1.Rehearsal/GetData";
 
 /// Returns the methods that occupy a worker.
-pub(super) fn methods() -> Methods {
-    let mut methods = Methods::default();
-    for method in [PROCESS_IMAGE, SEARCH_GRAPH, GET_DATA] {
-        methods.declare(method, Shape::Unary);
-    }
-    methods.declare(PROCESS_IMAGES, Shape::ServerStreaming);
-    methods
+pub(super) fn methods() -> Arc<Methods> {
+    // Each request for tiles asks for them.
+    static METHODS: LazyLock<Arc<Methods>> = LazyLock::new(|| {
+        let mut methods = Methods::default();
+        for method in [PROCESS_IMAGE, SEARCH_GRAPH, GET_DATA] {
+            methods.declare(method, Shape::Unary);
+        }
+        methods.declare(PROCESS_IMAGES, Shape::ServerStreaming);
+        Arc::new(methods)
+    });
+    METHODS.clone()
 }
 
 /// Returns the message that asks a server for the output of `input`, as the request `request_id`.

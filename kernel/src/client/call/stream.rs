@@ -156,7 +156,7 @@ impl<'a> Call<'a> {
         let client = self.client;
         let opened = attempt::open(client, sent, &self.request.message, timeout, self.deadline, headers).await?;
         let (head, body) = opened.into_parts();
-        let has_trailers = head.headers.contains_key("grpc-status");
+        let has_trailers = head.headers.contains_key(Status::GRPC_STATUS);
         if !outlet.open(head.headers) {
             // Another attempt has committed the call in this very round, and this one is superseded.
             pending::<()>().await;
