@@ -93,6 +93,24 @@ impl Distribution {
         micros(self.micros_at(probability))
     }
 
+    /// Returns the mean of its values.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use kernel::distribution::Distribution;
+    ///
+    /// let service_time = Distribution::new(vec![(0.0, 40.0), (0.5, 60.0), (1.0, 300.0)])?;
+    /// assert_eq!(service_time.mean(), Duration::from_micros(25 + 90));
+    /// # Ok::<(), kernel::distribution::InvalidDistribution>(())
+    /// ```
+    pub fn mean(&self) -> Duration {
+        if let [only] = self.quantiles[..] {
+            return micros(only.1);
+        }
+        let parts = self.quantiles.windows(2).map(|ends| (ends[1].0 - ends[0].0) * (ends[0].1 + ends[1].1) / 2.0);
+        micros(parts.sum())
+    }
+
     /// Draws a value.
     pub fn sample(&self, rng: &mut impl Rng) -> Duration {
         self.quantile(unit(rng))
@@ -160,8 +178,19 @@ mod tests {
     }
 
     #[test]
+    fn the_mean_is_that_of_many_draws() {
+        let distribution = table(&[(0.0, 10.0), (0.9, 20.0), (1.0, 1_000.0)]);
+        let mut rng = Entropy::new(1).stream("draws");
+        let drawn: Duration = (0..100_000).map(|_| distribution.sample(&mut rng)).sum();
+        let mean = drawn.as_secs_f64() / 100_000.0;
+        assert!((distribution.mean().as_secs_f64() / mean - 1.0).abs() < 0.02, "{mean}");
+        assert_eq!(distribution.mean(), Duration::from_nanos(64_500));
+    }
+
+    #[test]
     fn a_single_point_is_a_constant() {
         let constant = Distribution::constant(Duration::from_micros(920));
+        assert_eq!(constant.mean(), Duration::from_micros(920));
         let mut rng = Entropy::new(1).stream("draws");
         assert!((0..100).all(|_| constant.sample(&mut rng) == Duration::from_micros(920)));
     }

@@ -45,6 +45,7 @@ pub mod scenario;
 #[cfg(feature = "service")]
 pub mod server;
 pub mod settings;
+pub mod sizes;
 pub mod slo;
 pub mod status;
 pub mod store;

@@ -12,6 +12,7 @@ use kernel::{
     input,
     run_folder::{CalibrationInfo, sha256},
     scenario::{Mistake, limits},
+    sizes::Around,
     tls::{CLIENT_HANDSHAKE, SERVER_HANDSHAKE},
     visible::Visible,
 };
@@ -21,7 +22,6 @@ use serde::Deserialize;
 use crate::{
     delay::Delay,
     processors::{MachineTimes, Piece},
-    sizes::Around,
 };
 
 /// The built-in calibration, which is used unless another one is given.

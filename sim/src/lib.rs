@@ -51,7 +51,6 @@ mod run;
 mod semantics;
 mod service_links;
 mod simulation;
-mod sizes;
 mod stream;
 pub mod sweep;
 mod system;

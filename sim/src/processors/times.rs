@@ -5,14 +5,14 @@ use std::{
     time::Duration,
 };
 
-use kernel::{coldness::ColdnessRates, distribution::Distribution};
+use kernel::{coldness::ColdnessRates, distribution::Distribution, sizes::Around};
 use serde::Deserialize;
 
 use super::{
     Piece,
     pauses::{PAUSES_PER_SECOND_MAX, PauseTimes},
 };
-use crate::{delay::Delay, sizes::Around};
+use crate::delay::Delay;
 
 /// Processor time of the thread that a timer wakes, until it has woken the task's thread and that continues. Without load it is a part of
 /// a timer's lateness, most of which is the hypervisor's time to deliver the timer.
@@ -161,11 +161,7 @@ impl MachineTimes {
     pub(crate) fn follow_up(&self, what: &str, units: u64) -> Duration {
         let known = self.service_times.iter().filter(|time| time.workload == what);
         let known = known.filter_map(|time| Some((time.units.get(), time.follow_up_us?)));
-        let micros = match Around::find(known, units) {
-            Some(Around::Between(below, above, share)) => below + (above - below) * share,
-            Some(Around::Nearest(_, nearest)) => nearest,
-            None => self.follow_up_us,
-        };
+        let micros = Around::find(known, units).map_or(self.follow_up_us, Around::linear);
         Duration::from_secs_f64(micros / 1e6)
     }
 

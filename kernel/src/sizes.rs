@@ -1,17 +1,34 @@
-//! Sizes that were measured, around one that was not.
+//! Sizes that were measured, around one that was not: calibrations have times of a few sizes only.
 
 /// What was measured of the sizes around another one.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Around<T> {
+pub enum Around<T> {
     /// Of the next smaller and of the next larger one, and how far between them the size is, from 0 to 1.
     Between(T, T, f64),
     /// Of this size alone: it is the size itself, or the smallest or the largest that was measured.
     Nearest(u64, T),
 }
 
+impl Around<f64> {
+    /// Returns the value on the line between the two, or that of the nearest.
+    pub fn linear(self) -> f64 {
+        match self {
+            Self::Between(below, above, share) => below + (above - below) * share,
+            Self::Nearest(_, value) => value,
+        }
+    }
+}
+
 impl<T> Around<T> {
-    /// Finds `size` among those that are known, in ascending order. `None` if none is.
-    pub(crate) fn find(mut known: impl DoubleEndedIterator<Item = (u64, T)> + Clone, size: u64) -> Option<Self> {
+    /// Finds `size` among those that are known, in ascending order. Returns `None` if there are none.
+    ///
+    /// ```
+    /// use kernel::sizes::Around;
+    ///
+    /// let micros = [(256, 40.0), (4_096, 60.0)];
+    /// assert_eq!(Around::find(micros.into_iter(), 2_176), Some(Around::Between(40.0, 60.0, 0.5)));
+    /// ```
+    pub fn find(mut known: impl DoubleEndedIterator<Item = (u64, T)> + Clone, size: u64) -> Option<Self> {
         let below = known.clone().rfind(|(known, _)| *known <= size);
         let above = known.find(|(known, _)| *known >= size);
         match (below, above) {
@@ -39,5 +56,12 @@ mod tests {
         assert_eq!(find(40), Around::Nearest(40, 'c'));
         assert_eq!(find(90), Around::Nearest(40, 'c'));
         assert_eq!(Around::<char>::find([].into_iter(), 1), None);
+    }
+
+    #[test]
+    fn values_are_on_a_line_between_two_sizes() {
+        let known = [(10, 1.0), (20, 3.0)];
+        let at = |size| Around::find(known.into_iter(), size).unwrap().linear();
+        assert_eq!([5, 10, 15, 20, 30].map(at), [1.0, 1.0, 2.0, 3.0, 3.0]);
     }
 }
