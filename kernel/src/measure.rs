@@ -19,6 +19,7 @@
 //! | `requests`, `window`, `latency` | requests by intended time, by second, and their percentiles |
 //! | `log`, `ranks` | the summary of a log that has only requests, and exact percentiles, in bounded memory |
 //! | `events` | what the figures need of events |
+//! | [`stages`] | the stages of which the latency of a request consists |
 //! | `attempts`, `duplicate`, `ejection` | attempts by phase, work that was wasted, servers that were ejected |
 //! | `lateness` | [`Lateness`], by how much faults and sends were late |
 //! | `verdict` | [`Verdict`], and [`CheckedExpectation`], an expectation compared with its metric |
@@ -52,6 +53,7 @@ mod requests;
 mod sample;
 pub mod settings;
 mod span;
+pub mod stages;
 mod streams;
 mod summary;
 pub mod text;

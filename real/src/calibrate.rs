@@ -33,19 +33,23 @@ use std::{
 use clap::Args;
 use kernel::{
     app::App,
-    cli::{Exit, Failure, print, program, progress, quoted},
-    run_folder::{OsFiles, SingleFile, sha256},
+    cli::{Exit, Failure, complain, print, program, progress, quoted},
+    run_folder::{HostInfo, OsFiles, SingleFile, sha256},
     scenario::{Scenario, Size},
     visible::Visible,
 };
 
 use crate::{app, facts, rehearsal::RehearsalError};
-use findings::Findings;
-use measurement::CalibrationError;
+pub(crate) use findings::{Findings, units};
+pub(crate) use machine::reply_bytes;
+use measurement::{CalibrationError, Measurement};
 use plan::CalibrationPlan;
 
 /// Default path of the calibration, here and in `real fidelity`.
 pub(crate) const DEFAULT_PLACE: &str = "runs/calibration.toml";
+
+/// Sizes of images, here and in `real fidelity`.
+pub(crate) const DEFAULT_SIZES: &str = "16x16,64x64,256x256,512x512";
 
 /// Share of itself by which a median may differ between rounds without a warning.
 const NOISE_WORTH_A_WARNING: f64 = 0.25;
@@ -76,41 +80,42 @@ pub struct CalibrateArgs {
     force: bool,
 
     /// The sizes of the images to measure with; the times of other sizes are interpolated.
-    #[arg(long, value_delimiter = ',', default_value = "16x16,64x64,256x256,512x512", value_name = "SIZE,…")]
+    #[arg(long, value_delimiter = ',', default_value = DEFAULT_SIZES, value_name = "SIZE,…")]
     sizes: Vec<Size>,
 
-    /// Writes the calibration even if the host is too busy for a reliable one.
+    /// Measures a program that was built without optimization, too, and writes the calibration even if the host is too busy for a reliable one,
+    /// or too slow for some rates: the model of the machine is fitted to the others then.
     #[arg(long)]
     anyway: bool,
 }
 
 /// Measures this host for about five minutes, prints the result and writes the calibration.
 pub fn run(args: &CalibrateArgs) -> Result<Exit, Failure> {
-    // A path that cannot be written should fail before minutes of measurement, not after.
+    // A build or a path that is of no use should fail before minutes of measurement, not after.
+    check_build(facts::is_optimized(), args.anyway)?;
     let output = SingleFile { path: &args.out, comment: "# ", force: args.force };
     output.prepare(&OsFiles).map_err(Failure::wrong_input)?;
-    // Before the first process starts: the load average is that of the host alone.
-    let host = facts::host();
-    let started = facts::now();
     let app = args.app.as_deref().map(|path| app_scenario(path, &args.overrides)).transpose()?;
-    let plan = CalibrationPlan::new(&args.sizes, app).map_err(Failure::wrong_input)?;
-    let bar = progress::bar(plan.seconds(), "{bar:40} measuring this host, {eta} left; keep it idle");
-    let processes = processes::measure().map_err(|error| Failure::run_failed(format!("{error}")))?;
-    let handshakes = handshakes::measure()
-        .map_err(|error| Failure::run_failed(format!("cannot measure handshakes of TLS: {error}")))?;
-    let measurement = plan.play(|seconds| bar.inc(seconds)).map_err(failed)?;
+    let mut calibrating = Calibrating::begin(&args.sizes, app.as_ref())?;
+    let bar = progress::bar(calibrating.seconds(), "{bar:40} measuring this host, {eta} left; keep it idle");
+    for round in 0..Calibrating::ROUNDS {
+        let place = tempfile::tempdir().map_err(|error| failed(error.into()))?;
+        calibrating.play(round, place.path(), |seconds| bar.inc(seconds))?;
+    }
+    let findings = calibrating.end()?;
     bar.finish_and_clear();
 
-    let findings = Findings::new(&host, &started, (processes, handshakes), measurement);
-    let text = findings.to_toml();
-    let noise = findings.noise();
-    let verdict = findings.verdict(NOISE_WORTH_A_WARNING, NOISE_MAX);
     print(&findings.table());
-    if noise > NOISE_MAX && !args.anyway {
-        return Err(Failure::run_failed(format!(
-            "{verdict}; nothing was written. Stop what else runs on this machine and try again, or write it with --anyway"
-        )));
+    let problem = problem(&findings);
+    if let Some(problem) = &problem {
+        if !args.anyway {
+            let remedy = "Stop what else runs on this machine and try again, or write it with --anyway";
+            return Err(Failure::run_failed(format!("{problem}; nothing was written. {remedy}")));
+        }
+        complain(&format!("warning: {problem}"));
     }
+    let verdict = findings.verdict(NOISE_WORTH_A_WARNING, NOISE_MAX);
+    let text = findings.to_toml();
     let text = output.write(&OsFiles, &text).map_err(Failure::run_failed)?;
     print(&format!(
         "\n  {verdict}\n\n  calibration  {}\n  sha256       {}\n  use          {} run SCENARIO --calibration {}\n",
@@ -122,8 +127,65 @@ pub fn run(args: &CalibrateArgs) -> Result<Exit, Failure> {
     Ok(Exit::Passed)
 }
 
+/// A calibration that is being measured, round by round.
+pub(crate) struct Calibrating {
+    plan: CalibrationPlan,
+    host: HostInfo,
+    started: String,
+    measurement: Measurement,
+}
+
+impl Calibrating {
+    /// Number of rounds.
+    pub(crate) const ROUNDS: usize = plan::ROUNDS;
+
+    /// Prepares the runs, with images of `sizes`, and with the scenario of an app.
+    pub(crate) fn begin(sizes: &[Size], app: Option<&Scenario>) -> Result<Self, Failure> {
+        let plan = CalibrationPlan::new(sizes, app).map_err(Failure::wrong_input)?;
+        // Before the first process starts: the load average is that of the host alone.
+        Ok(Self { plan, host: facts::host(), started: facts::now(), measurement: Measurement::default() })
+    }
+
+    /// About how long all rounds take together.
+    pub(crate) fn seconds(&self) -> u64 {
+        self.plan.seconds()
+    }
+
+    /// Plays a round in folders below `place`; runs that are there are read. Calls `progress` with the seconds of each run.
+    pub(crate) fn play(&mut self, round: usize, place: &Path, progress: impl Fn(u64)) -> Result<(), Failure> {
+        self.plan.play(round, place, &mut self.measurement, progress).map_err(failed)
+    }
+
+    /// Measures what needs no run, and combines it with all rounds.
+    pub(crate) fn end(self) -> Result<Findings, Failure> {
+        let processes = processes::measure().map_err(|error| Failure::run_failed(format!("{error}")))?;
+        let handshakes = handshakes::measure()
+            .map_err(|error| Failure::run_failed(format!("cannot measure handshakes of TLS: {error}")))?;
+        Ok(Findings::new(&self.host, &self.started, (processes, handshakes), self.measurement))
+    }
+}
+
+/// Returns why the findings are no calibration of this host, if there is a reason.
+pub(crate) fn problem(findings: &Findings) -> Option<String> {
+    if findings.noise() > NOISE_MAX {
+        return Some(findings.verdict(NOISE_WORTH_A_WARNING, NOISE_MAX));
+    }
+    findings.overload()
+}
+
+/// Refuses a program whose times are not those of the build that anyone would run.
+fn check_build(is_optimized: bool, anyway: bool) -> Result<(), Failure> {
+    if is_optimized || anyway {
+        return Ok(());
+    }
+    Err(Failure::wrong_input(
+        "this program was built without optimization, and everything takes several times as long as in a release build; build it with \
+         `cargo build --release` and calibrate that, or measure this one with --anyway",
+    ))
+}
+
 /// Reads the scenario of an app, without faults and expectations.
-fn app_scenario(path: &Path, overrides: &[String]) -> Result<Scenario, Failure> {
+pub(crate) fn app_scenario(path: &Path, overrides: &[String]) -> Result<Scenario, Failure> {
     let mut scenario = Scenario::load(path, overrides).map_err(Failure::wrong_input)?;
     app::check(&scenario).map_err(Failure::wrong_input)?;
     if App::of_program().is_none() {
@@ -142,5 +204,18 @@ fn failed(error: CalibrationError) -> Failure {
     match error {
         CalibrationError::Rehearsal(error @ RehearsalError::Pictures(_)) => Failure::wrong_input(error),
         error => Failure::run_failed(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_without_optimization_is_measured_only_if_asked() {
+        let refused = check_build(false, false).unwrap_err();
+        assert_eq!(refused.exit, Exit::WrongInput);
+        assert!(refused.message.contains("cargo build --release"), "{}", refused.message);
+        assert!(check_build(false, true).is_ok() && check_build(true, false).is_ok());
     }
 }

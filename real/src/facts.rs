@@ -18,6 +18,11 @@ pub fn host() -> HostInfo {
     }
 }
 
+/// Tells if this program was built with optimization; cargo's development profile does not do so, unless it is asked to.
+pub(crate) fn is_optimized() -> bool {
+    env!("OPT_LEVEL") != "0"
+}
+
 /// The model of the processors; `None` if the operating system does not name one.
 pub fn processor() -> Option<String> {
     processor_model(&std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default())

@@ -13,7 +13,7 @@ use kernel::{
 
 use super::{
     handshakes::HandshakeTimes,
-    machine::MachineModel,
+    machine::{MachineModel, OverloadedRate, REQUESTS_MIN},
     measurement::{Measurement, RunSamples},
     plan::SHAPED_US,
     processes::ProcessTimes,
@@ -22,7 +22,7 @@ use super::{
 
 /// Everything that was measured.
 #[derive(Debug)]
-pub(super) struct Findings {
+pub(crate) struct Findings {
     host: HostInfo,
     started: String,
     processes: ProcessTimes,
@@ -36,6 +36,8 @@ pub(super) struct Findings {
     connect: Samples,
     /// The model of the machine; `None` if no run measured it.
     machine: Option<MachineModel>,
+    /// Rates that the model of the machine is not fitted to, as the machine does not keep up.
+    overloaded: Vec<OverloadedRate>,
 }
 
 /// A row of the table.
@@ -52,13 +54,14 @@ impl Findings {
         host: &HostInfo,
         started: &str,
         (processes, handshakes): (ProcessTimes, HandshakeTimes),
-        measurement: Measurement,
+        mut measurement: Measurement,
     ) -> Self {
         let mut server_late = Samples::default();
         measurement.waiting.by_size.values().for_each(|way| server_late.join(&way.held));
         let mut connect = measurement.computing.connect.clone();
         connect.join(&measurement.waiting.connect);
         let shaped_beyond = beyond(&measurement.shaped);
+        let overloaded = measurement.machine.leave_out_overloaded();
         let machine = MachineModel::fit(host.cores, &measurement.machine);
         Self {
             host: host.clone(),
@@ -70,6 +73,7 @@ impl Findings {
             shaped_beyond,
             connect,
             machine,
+            overloaded,
         }
     }
 
@@ -77,6 +81,19 @@ impl Findings {
     pub(super) fn noise(&self) -> f64 {
         let rows = self.rows();
         rows.iter().filter(|row| row.matters).map(|row| row.samples.noise()).fold(0.0, f64::max)
+    }
+
+    /// A sentence about the rates that the model of the machine is not fitted to, if there are some.
+    pub(super) fn overload(&self) -> Option<String> {
+        let rates: Vec<_> = self.overloaded.iter().map(|overloaded| overloaded.rate.to_string()).collect();
+        let requests: Vec<_> = self.overloaded.iter().map(|overloaded| overloaded.requests.to_string()).collect();
+        let [rates, requests] = [rates, requests].map(|numbers| numbers.join(" and "));
+        (!self.overloaded.is_empty()).then(|| {
+            format!(
+                "this machine does not keep up with {rates} requests/s: only {requests} requests overlapped no other, and a model of the machine \
+                 needs {REQUESTS_MIN} at each rate that it is fitted to"
+            )
+        })
     }
 
     /// A sentence about the noise: a warning beyond `warning`, too busy beyond `max`.
@@ -92,7 +109,7 @@ impl Findings {
     }
 
     /// A table of every quantity: number of samples, quantiles, and the difference of its median between rounds.
-    pub(super) fn table(&self) -> String {
+    pub(crate) fn table(&self) -> String {
         let mut table = TextTable::new(&[
             ("quantity", Align::Left),
             ("samples", Align::Right),
@@ -150,7 +167,7 @@ impl Findings {
     }
 
     /// The calibration as TOML. Values that the simulation does not read are in comments.
-    pub(super) fn to_toml(&self) -> String {
+    pub(crate) fn to_toml(&self) -> String {
         let mut text = String::new();
         let HostInfo { operating_system, cores, load_average } = &self.host;
         let load = load_average.map_or("unknown".to_owned(), |load| format!("{load:?}"));
@@ -239,7 +256,7 @@ fn beyond(shaped: &RunSamples) -> Samples {
 }
 
 /// The amount of work of an input, from its size in a row; 1 if the size says nothing of it.
-pub(super) fn units(input: &str) -> u64 {
+pub(crate) fn units(input: &str) -> u64 {
     size::units(input).unwrap_or(1)
 }
 
@@ -331,6 +348,17 @@ mod tests {
         assert_eq!(steady, "this host is steady: no median moved by more than 1.00 % between rounds");
         assert!(noisy.starts_with("warning: this host is noisy"), "{noisy}");
         assert!(busy.starts_with("this host is too busy"), "{busy}");
+    }
+
+    #[test]
+    fn rates_that_the_machine_does_not_keep_up_with_are_named() {
+        let mut findings = findings(100.0);
+        assert_eq!(findings.overload(), None);
+        findings.overloaded =
+            [(300, 12), (1_000, 0)].map(|(rate, requests)| OverloadedRate { rate, requests }).to_vec();
+        let sentence = findings.overload().unwrap();
+        let expected = "does not keep up with 300 and 1000 requests/s: only 12 and 0 requests overlapped no other, and";
+        assert!(sentence.contains(expected), "{sentence}");
     }
 
     #[test]

@@ -18,15 +18,19 @@ mod tests;
 use std::{collections::BTreeMap, fs};
 
 use kernel::{
-    measure::text::{
-        quantity::{duration, percent},
-        table::{Align, TextTable},
+    measure::{
+        stages::{STAGE_NAMES, STAGES},
+        text::{
+            MISSING,
+            quantity::{duration, percent},
+            table::{Align, TextTable},
+        },
     },
     record::Records,
 };
 
 use fit::Fit;
-use paths::{LATE, RunPaths, SERVICE, STAGES, TO_CLIENT, TO_SERVER, median};
+use paths::{LATE, RunPaths, TO_CLIENT, TO_SERVER, median};
 use pieces::WarmAndCold;
 
 use super::{
@@ -39,6 +43,9 @@ pub(super) const FITTED: [(u64, u64); 4] = [(5, 12), (50, 7), (300, 4), (1_000, 
 
 /// Rates of the runs that the model predicts, and their seconds.
 pub(super) const HELD_OUT: [(u64, u64); 3] = [(20, 4), (150, 2), (600, 2)];
+
+/// The fewest requests that overlap no other at a rate that the model is fitted to.
+pub(super) const REQUESTS_MIN: usize = 50;
 
 /// Processor time after which a task gives way to another, in microseconds. Linux 6.18 on two processors: with more bursts of computing than
 /// processors, a tenth of all wake-ups waited for 1.0 to 1.4 ms.
@@ -61,6 +68,15 @@ pub(super) struct MachineRuns {
     others: BTreeMap<&'static str, Vec<RunPaths>>,
 }
 
+/// A rate that the model cannot be fitted to: nearly every request of its runs overlapped another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct OverloadedRate {
+    /// Requests per second.
+    pub(super) rate: u64,
+    /// Requests that overlapped no other.
+    pub(super) requests: usize,
+}
+
 /// The purpose of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
@@ -79,6 +95,20 @@ impl MachineRuns {
             Purpose::HoldOut => self.held_out.push(run),
             Purpose::Other(workload) => self.others.entry(workload).or_default().push(run),
         }
+    }
+
+    /// Leaves the rates out of the fit whose runs have too few requests that overlap no other, and returns them. The model predicts their runs.
+    pub(super) fn leave_out_overloaded(&mut self) -> Vec<OverloadedRate> {
+        let mut alone: BTreeMap<u64, usize> = BTreeMap::new();
+        for run in &self.fitted {
+            *alone.entry(run.rate).or_default() += run.counted().count();
+        }
+        alone.retain(|_, requests| *requests < REQUESTS_MIN);
+        let runs = std::mem::take(&mut self.fitted).into_iter();
+        let overloaded: Vec<_>;
+        (overloaded, self.fitted) = runs.partition(|run| alone.contains_key(&run.rate));
+        self.held_out.extend(overloaded);
+        alone.into_iter().map(|(rate, requests)| OverloadedRate { rate, requests }).collect()
     }
 }
 
@@ -124,10 +154,10 @@ struct Prediction {
     rate: u64,
     is_fitted: bool,
     requests: usize,
-    /// Medians in microseconds.
-    measured: [f64; STAGES],
+    /// Medians in microseconds; `None` without requests.
+    measured: [Option<f64>; STAGES],
     /// Medians, over the requests, of the median that the model has for the size and the coldness of a request, as a share of its time.
-    share: [f64; STAGES],
+    share: [Option<f64>; STAGES],
 }
 
 impl MachineModel {
@@ -223,8 +253,8 @@ impl MachineModel {
                     requests.to_string(),
                     if *is_fitted { "fitted" } else { "predicted" }.to_owned(),
                     name.to_owned(),
-                    duration(measured[stage] / 1e6),
-                    format!("{:+.0} %", (share[stage] - 1.0) * 100.0),
+                    measured[stage].map_or(MISSING.to_owned(), |micros| duration(micros / 1e6)),
+                    share[stage].map_or(MISSING.to_owned(), |share| format!("{:+.0} %", (share - 1.0) * 100.0)),
                 ]);
             }
         }
@@ -241,7 +271,8 @@ impl MachineModel {
     /// The table `[machine]` of a calibration.
     pub(super) fn to_toml(&self) -> String {
         let rates = self.fit.rates;
-        let fitted: Vec<_> = FITTED.iter().map(|(rate, _)| rate.to_string()).collect();
+        let fitted = self.predictions.iter().filter(|prediction| prediction.is_fitted);
+        let fitted: Vec<_> = fitted.map(|prediction| prediction.rate.to_string()).collect();
         let mut lines = vec![
             String::new(),
             "# The machine that all processes share. `warm` are times on processors that have just worked, `cold` on those that slept for long."
@@ -287,15 +318,6 @@ impl MachineModel {
     }
 }
 
-const STAGE_NAMES: [&str; STAGES] = {
-    let mut names = [""; STAGES];
-    names[LATE] = "timer late by";
-    names[TO_SERVER] = "client to worker";
-    names[SERVICE] = "service";
-    names[TO_CLIENT] = "worker to client";
-    names
-};
-
 fn both(times: &WarmAndCold) -> [String; 3] {
     let [warm, cold] = [&times.warm, &times.cold].map(|quantiles| written(quantiles));
     [samples_of(times), format!("warm_us = {warm}"), format!("cold_us = {cold}")]
@@ -330,7 +352,7 @@ fn pauses(runs: &[RunPaths]) -> Option<(f64, Vec<(f64, f64)>)> {
 }
 
 /// Returns the processor time of a call that no stage of it contains, in microseconds: from the runs at the lowest and the highest rate,
-/// as the processes take the same time to start in both. `None` without runs at two rates.
+/// as the processes take the same time to start in both. `None` without runs at two rates, or if all requests at the highest overlap.
 fn follow_up<'a>(runs: impl Iterator<Item = &'a RunPaths> + Clone) -> Option<f64> {
     let rates = || runs.clone().map(|run| run.rate);
     let of_rate = |rate: u64| {
@@ -344,14 +366,18 @@ fn follow_up<'a>(runs: impl Iterator<Item = &'a RunPaths> + Clone) -> Option<f64
     }
     let of_call = (high.0 - low.0) / (high.1 - low.1);
     let busiest = runs.filter(|run| run.rate == highest);
-    let paths: Vec<_> = busiest.flat_map(|run| &run.paths).filter(|path| path.counts).collect();
+    let paths: Vec<_> = busiest.flat_map(RunPaths::counted).collect();
+    if paths.is_empty() {
+        // The time of a request that overlaps others is not its processor time.
+        return None;
+    }
     let in_path: f64 = paths.iter().map(|path| path.moments[STAGES] - path.moments[TO_SERVER]).sum();
-    Some((of_call - in_path / paths.len().max(1) as f64 - THREAD_SWITCH_US).max(0.0))
+    Some((of_call - in_path / paths.len() as f64 - THREAD_SWITCH_US).max(0.0))
 }
 
 /// The bytes of a reply to an input of this size: an image has one for each pixel, and the order of a search has each node's number, of seven bits
 /// a byte.
-fn reply_bytes(size: &str) -> u64 {
+pub(crate) fn reply_bytes(size: &str) -> u64 {
     let Some((nodes, _)) = size.split_once('+') else { return units(size) };
     let nodes: u64 = nodes.parse().unwrap_or(1);
     let up_to = |count: u64| nodes.min(count);

@@ -1,8 +1,9 @@
 //! The runs that a calibration measures.
 
-use std::{path::Path, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use kernel::{
+    input,
     record::Records,
     run_folder::{Earlier, RunFolder, RunInfo, read_records},
     scenario::{Scenario, ScenarioError, Size, Workload, WorkloadName},
@@ -18,9 +19,8 @@ use crate::{
     rehearsal::{Plan, RehearsalError, play},
 };
 
-/// Number of rounds; each round plays every kind of run once. What differs between rounds is a property of the moment
-/// and not of the host.
-const ROUNDS: u64 = 4;
+/// Number of rounds; each round plays every kind of run once.
+pub(super) const ROUNDS: usize = 4;
 
 /// The runs of one round; workloads that have none here are measured with their default settings.
 const KINDS: [RunKind; 6] = [
@@ -112,26 +112,35 @@ impl RunKind {
     }
 }
 
-/// The runs of a calibration, with their scenarios.
+/// The runs of a calibration, in rounds. What differs between rounds is a property of the moment and not of the host.
 pub(super) struct CalibrationPlan {
-    runs: Vec<(Scenario, RunKind)>,
-    /// The runs that the model of the machine is fitted to, in order.
-    machine: Vec<MachineRun>,
-    /// The scenario of an app whose computing is measured.
-    app: Option<Scenario>,
+    rounds: [Vec<CalibrationRun>; ROUNDS],
 }
 
-/// A run at a constant rate, for the model of the machine.
-struct MachineRun {
+/// A run of a round.
+struct CalibrationRun {
     scenario: Scenario,
-    load: Load,
-    purpose: Purpose,
+    seed: u64,
+    /// About how long it takes, with its start and end.
+    seconds: u64,
+    quantity: Quantity,
+}
+
+/// What the rows of a run are read for.
+#[derive(Clone, Copy)]
+enum Quantity {
+    /// The model of the machine, with the rate and the seconds.
+    Machine(Load, Purpose),
+    /// The stages of its requests, with the least time that a worker is held.
+    Stages(Measures, Duration),
+    /// What the service of an app computes.
+    App,
 }
 
 /// Requests per second, and seconds.
 type Load = (u64, u64);
 
-/// Number of rounds of the runs at several rates. The processors of a virtual machine are faster at one time and slower at another: each round
+/// Number of rounds that have the runs at several rates. The processors of a virtual machine are faster at one time and slower at another: each round
 /// has all rates.
 const MACHINE_ROUNDS: usize = 3;
 
@@ -146,96 +155,116 @@ const MACHINE_OTHERS: [(&str, &str, [Load; 2]); 5] = [
     ("backend", PROMPT, [(20, 2), (1_000, 1)]),
 ];
 
-/// Returns a run for the model of the machine. `workload` has the keys of that table.
-fn machine_run(purpose: Purpose, workload: &str, (rate, seconds): Load) -> Result<MachineRun, ScenarioError> {
+/// Returns the scenario of a run for the model of the machine. `workload` has the keys of that table.
+fn machine_scenario(workload: &str, (rate, seconds): Load) -> Result<Scenario, ScenarioError> {
     let text = format!(
         "name = 'calibration-machine'\nduration = '{seconds}s'\n[servers]\nworkers = 16\n[workload]\n{workload}\n\
          [load]\nrate = {rate}\narrivals = 'poisson'\n"
     );
-    let scenario = Scenario::parse("calibration", &text, &[])?;
-    Ok(MachineRun { scenario, load: (rate, seconds), purpose })
+    Scenario::parse("calibration", &text, &[])
 }
 
-/// Returns the runs for the model of the machine, with images of these sizes.
-fn machine_runs(sizes: &str) -> Result<Vec<MachineRun>, ScenarioError> {
+/// Returns the runs for the model of the machine of one round, with images of these sizes.
+fn machine_runs(sizes: &str, round: usize) -> Result<Vec<CalibrationRun>, ScenarioError> {
     let pictures = format!("sizes = [{sizes}]");
-    let mut runs = Vec::new();
-    for _ in 0..MACHINE_ROUNDS {
-        for load in FITTED {
-            runs.push(machine_run(Purpose::Fit, &pictures, load)?);
-        }
-        for load in HELD_OUT {
-            runs.push(machine_run(Purpose::HoldOut, &pictures, load)?);
-        }
-        for (workload, keys, loads) in MACHINE_OTHERS {
-            let text = format!("kind = '{workload}'\n{keys}");
-            for load in loads {
-                runs.push(machine_run(Purpose::Other(workload), &text, load)?);
-            }
-        }
+    let mut loads: Vec<_> = FITTED.map(|load| (Purpose::Fit, pictures.clone(), load)).into();
+    loads.extend(HELD_OUT.map(|load| (Purpose::HoldOut, pictures.clone(), load)));
+    for (workload, keys, of_workload) in MACHINE_OTHERS {
+        let text = format!("kind = '{workload}'\n{keys}");
+        loads.extend(of_workload.map(|load| (Purpose::Other(workload), text.clone(), load)));
     }
-    Ok(runs)
+    let count = loads.len();
+    let runs = loads.into_iter().enumerate().map(|(place, (purpose, workload, load))| {
+        Ok(CalibrationRun {
+            scenario: machine_scenario(&workload, load)?,
+            seed: (round * count + place) as u64,
+            seconds: load.1 + OVERHEAD_SECONDS,
+            quantity: Quantity::Machine(load, purpose),
+        })
+    });
+    runs.collect()
+}
+
+/// Returns the runs of a round for the stages of requests, with images of these sizes.
+fn stage_runs(sizes: &str, round: usize) -> Result<Vec<CalibrationRun>, ScenarioError> {
+    let kinds = KINDS.into_iter().chain(RunKind::of_other_workloads());
+    let runs = kinds.map(|kind| {
+        let service_time_min = Duration::from_millis(kind.service_time_min_ms);
+        Ok(CalibrationRun {
+            scenario: kind.scenario(sizes)?,
+            seed: round as u64,
+            seconds: kind.seconds + OVERHEAD_SECONDS,
+            quantity: Quantity::Stages(kind.measures(), service_time_min),
+        })
+    });
+    runs.collect()
 }
 
 impl CalibrationPlan {
     /// Builds the runs for images of `sizes`, and those of the scenario of an app. Fails if the scenario format does not allow one of them.
-    pub(super) fn new(sizes: &[Size], app: Option<Scenario>) -> Result<Self, ScenarioError> {
+    pub(super) fn new(sizes: &[Size], app: Option<&Scenario>) -> Result<Self, ScenarioError> {
         let sizes = sizes.iter().map(|size| format!("'{size}'")).collect::<Vec<_>>().join(", ");
-        let kinds = KINDS.into_iter().chain(RunKind::of_other_workloads());
-        let runs = kinds.map(|kind| Ok((kind.scenario(&sizes)?, kind))).collect::<Result<_, ScenarioError>>()?;
-        Ok(Self { runs, machine: machine_runs(&sizes)?, app })
+        let mut rounds: [Vec<CalibrationRun>; ROUNDS] = Default::default();
+        for (round, runs) in rounds.iter_mut().enumerate() {
+            if round < MACHINE_ROUNDS {
+                runs.extend(machine_runs(&sizes, round)?);
+            }
+            runs.extend(stage_runs(&sizes, round)?);
+            runs.extend(app.map(|scenario| CalibrationRun {
+                scenario: scenario.clone(),
+                seed: round as u64,
+                seconds: scenario.duration.as_secs() + OVERHEAD_SECONDS,
+                quantity: Quantity::App,
+            }));
+        }
+        Ok(Self { rounds })
     }
 
     /// Approximate duration of all runs.
     pub(super) fn seconds(&self) -> u64 {
-        let of_app = self.app.iter().map(|scenario| scenario.duration.as_secs());
-        let of_machine: u64 = self.machine.iter().map(|run| run.load.1 + OVERHEAD_SECONDS).sum();
-        of_machine
-            + ROUNDS
-                * self
-                    .runs
-                    .iter()
-                    .map(|(_, kind)| kind.seconds)
-                    .chain(of_app)
-                    .map(|time| time + OVERHEAD_SECONDS)
-                    .sum::<u64>()
+        self.rounds.iter().flatten().map(|run| run.seconds).sum()
     }
 
-    /// Plays all runs. Calls `progress` after each run with the seconds that it took.
-    pub(super) fn play(&self, progress: impl Fn(u64)) -> Result<Measurement, CalibrationError> {
-        let place = tempfile::tempdir()?;
-        let mut measurement = Measurement::default();
-        for (seed, MachineRun { scenario, load, purpose }) in self.machine.iter().enumerate() {
-            let (records, processor_us) = record(scenario, seed as u64, &place.path().join("machine"))?;
-            measurement.machine.add(&records, *load, processor_us, *purpose);
-            progress(load.1 + OVERHEAD_SECONDS);
-        }
-        for round in 0..ROUNDS {
-            for (scenario, kind) in &self.runs {
-                let (records, _) = record(scenario, round, &place.path().join(&scenario.name))?;
-                let service_time_min = Duration::from_millis(kind.service_time_min_ms);
-                let observed = Observed::from_records(&records, service_time_min);
-                measurement.samples_mut(kind.measures()).add(observed);
-                progress(kind.seconds + OVERHEAD_SECONDS);
+    /// Plays a round in folders below `place`, and adds what it measures to `measurement`. A run that was played there before is read instead.
+    /// Calls `progress` after each run with the seconds that it takes.
+    pub(super) fn play(
+        &self,
+        round: usize,
+        place: &Path,
+        measurement: &mut Measurement,
+        progress: impl Fn(u64),
+    ) -> Result<(), CalibrationError> {
+        for (number, run) in self.rounds[round].iter().enumerate() {
+            let place = place.join(format!("round-{round}-{number}-{}", run.scenario.name));
+            let (records, processor_us) = record(run, &place)?;
+            match run.quantity {
+                Quantity::Machine(load, purpose) => measurement.machine.add(&records, load, processor_us, purpose),
+                Quantity::Stages(quantity, service_time_min) => {
+                    measurement.samples_mut(quantity).add(Observed::from_records(&records, service_time_min));
+                }
+                Quantity::App => measurement.add_computing(computing(&records)),
             }
-            if let Some(scenario) = &self.app {
-                let (records, _) = record(scenario, round, &place.path().join(&scenario.name))?;
-                measurement.add_computing(computing(&records));
-                progress(scenario.duration.as_secs() + OVERHEAD_SECONDS);
-            }
+            progress(run.seconds);
         }
-        Ok(measurement)
+        Ok(())
     }
 }
 
-/// Plays `scenario` once, in a folder at `place`. Returns its rows, and the processor time of all its processes in microseconds.
-fn record(scenario: &Scenario, seed: u64, place: &Path) -> Result<(Records, f64), CalibrationError> {
+/// Returns the rows of a run and the processor time of all its processes in microseconds. Plays it in a folder at `place`, unless it was played there.
+fn record(run: &CalibrationRun, place: &Path) -> Result<(Records, f64), CalibrationError> {
+    let CalibrationRun { scenario, seed, .. } = run;
+    // Written last: a run that was interrupted has none.
+    let used = place.with_extension("processor-us");
+    let known = input::read_text(&used).ok().and_then(|text| text.trim().parse().ok());
+    if let Some(processor_us) = known {
+        return Ok((read_records(place).map_err(RehearsalError::from)?, processor_us));
+    }
     let mut folder = RunFolder::prepare(place, Earlier::Replace).map_err(RehearsalError::from)?;
     let logs = folder.logs().map_err(RehearsalError::from)?;
-    let info = RunInfo::new("real", seed);
+    let info = RunInfo::new("real", *seed);
     let plan = Plan {
         scenario: scenario.clone(),
-        seed,
+        seed: *seed,
         branches: Vec::new(),
         logs,
         view: View::Nothing,
@@ -251,6 +280,7 @@ fn record(scenario: &Scenario, seed: u64, place: &Path) -> Result<(Records, f64)
     }
     let written = folder.conclude(scenario, &info, played.end).map_err(RehearsalError::from)?;
     let records = read_records(&written.placed.place).map_err(RehearsalError::from)?;
+    fs::write(&used, format!("{processor_us}\n"))?;
     Ok((records, processor_us))
 }
 
@@ -266,13 +296,15 @@ mod tests {
     fn a_calibration_takes_less_than_six_minutes_and_plays_no_fault() {
         let plan = CalibrationPlan::new(&["64x64".parse().unwrap()], None).unwrap();
         assert!(plan.seconds() < 360, "{} s", plan.seconds());
-        assert!(plan.runs.iter().all(|(scenario, _)| scenario.faults.is_empty()));
+        assert!(plan.rounds.iter().flatten().all(|run| run.scenario.faults.is_empty()));
     }
 
     #[test]
-    fn every_workload_is_measured() {
+    fn every_workload_is_measured_in_every_round() {
         let plan = CalibrationPlan::new(&["64x64".parse().unwrap()], None).unwrap();
-        let measured: BTreeSet<_> = plan.runs.iter().map(|(scenario, _)| scenario.workload.name()).collect();
-        assert_eq!(measured, Workload::of_this_project().collect());
+        for round in &plan.rounds {
+            let measured: BTreeSet<_> = round.iter().map(|run| run.scenario.workload.name()).collect();
+            assert_eq!(measured, Workload::of_this_project().collect());
+        }
     }
 }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use kernel::coldness::ColdnessRates;
+use kernel::{coldness::ColdnessRates, measure::stages::STAGES};
 
-use super::paths::{LATE, RunPaths, SERVICE, STAGES, TO_CLIENT, TO_SERVER};
+use super::paths::{LATE, RunPaths, SERVICE, TO_CLIENT, TO_SERVER};
 
 /// Where the search begins, close to what was found on virtual machines with two processors.
 const START: ColdnessRates = ColdnessRates {
@@ -83,7 +83,7 @@ impl Fit {
 fn fit_of(runs: &[RunPaths], rates: ColdnessRates) -> Fit {
     let mut sums: BTreeMap<(usize, &str), Sums> = BTreeMap::new();
     for run in runs {
-        let counted = run.paths.iter().filter(|path| path.counts).count();
+        let counted = run.counted().count();
         // Every rate counts as much as any other, however many requests it has.
         let weight = 1.0 / counted.max(1) as f64;
         for (path, coldness) in run.paths.iter().zip(run.coldness(rates)).filter(|(path, _)| path.counts) {

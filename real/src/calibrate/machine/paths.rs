@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use kernel::{
     coldness::{Coldness, ColdnessRates},
+    measure::stages::{STAGES, moments},
     record::{Records, RequestRow},
     status::Outcome,
     time::Instant,
@@ -11,11 +12,7 @@ use kernel::{
 
 use super::super::observed::{finished, opened};
 
-/// Stages of a request between its five moments.
-pub(super) const STAGES: usize = 4;
-
-/// The stages by their place: from the intended time until it is sent, until a worker has it, until the worker is done, until the caller has
-/// the reply.
+/// The stages by their place.
 pub(super) const LATE: usize = 0;
 pub(super) const TO_SERVER: usize = 1;
 pub(super) const SERVICE: usize = 2;
@@ -69,14 +66,8 @@ impl RunPaths {
         let opened = opened(records) as f64 + WARM_UP_US;
         let finished = finished(records);
         let of_row = |row: &RequestRow| {
-            let sent = row.sent_us? as f64;
-            let done = row.done_us? as f64;
-            let (end, held) = finished.get(&row.id).map(|(end, held)| (*end as f64, *held as f64))?;
-            let intended = row.intended_us as f64;
-            // Each process rounds to whole microseconds, so that an effect can seem to precede its cause.
-            let started = (end - held).max(sent);
-            let moments = [intended, sent.max(intended), started, end.max(started), done.max(end)];
-            Some(Path { size: row.size.clone(), moments, counts: sent > opened })
+            let moments = moments(row, *finished.get(&row.id)?)?.map(|micros| micros as f64);
+            Some(Path { size: row.size.clone(), moments, counts: moments[TO_SERVER] > opened })
         };
         let rows = records.requests.iter().filter(|row| row.status == Outcome::OK && row.attempts == 1);
         let mut paths: Vec<Path> = rows.filter_map(of_row).collect();
@@ -106,6 +97,11 @@ impl RunPaths {
         }
     }
 
+    /// Returns the requests that count.
+    pub(super) fn counted(&self) -> impl Iterator<Item = &Path> {
+        self.paths.iter().filter(|path| path.counts)
+    }
+
     /// Returns whether all requests are of this size.
     pub(super) fn has_only(&self, size: &str) -> bool {
         self.paths.iter().all(|path| path.size == size)
@@ -114,13 +110,15 @@ impl RunPaths {
     /// Finds the times in which stages were held up, and leaves out the requests that overlap them.
     fn find_pauses(&mut self) {
         let mut by_size: BTreeMap<&str, [Vec<f64>; STAGES]> = BTreeMap::new();
-        for path in self.paths.iter().filter(|path| path.counts) {
+        for path in self.counted() {
             let times = by_size.entry(&path.size).or_default();
             (0..STAGES).for_each(|stage| times[stage].push(path.took(stage)));
         }
-        let medians: BTreeMap<String, [f64; STAGES]> =
-            by_size.into_iter().map(|(size, times)| (size.to_owned(), times.map(median))).collect();
-        let held_up = self.paths.iter().filter(|path| path.counts).flat_map(|path| {
+        let medians: BTreeMap<String, [f64; STAGES]> = by_size
+            .into_iter()
+            .map(|(size, times)| (size.to_owned(), times.map(|times| median(times).unwrap_or(0.0))))
+            .collect();
+        let held_up = self.counted().flat_map(|path| {
             let medians = &medians[&path.size];
             (0..STAGES).filter_map(|stage| {
                 let is_held_up = path.took(stage) > medians[stage] + PAUSE_MIN_US;
@@ -172,8 +170,8 @@ fn instant(micros: f64) -> Instant {
     Instant::from_nanos((micros * 1e3) as u64)
 }
 
-/// Returns the median; 0 if there are no values.
-pub(super) fn median(mut values: Vec<f64>) -> f64 {
+/// Returns the median, or `None` if there are no values.
+pub(super) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(0.0)
+    values.get(values.len() / 2).copied()
 }

@@ -7,10 +7,7 @@ use kernel::{
     time::Instant,
 };
 
-use super::{
-    paths::{Path, STAGES},
-    *,
-};
+use super::{paths::Path, *};
 
 const RATES: ColdnessRates = ColdnessRates {
     cool_down_us: 6_000.0,
@@ -57,9 +54,14 @@ fn run(rate: u64, seconds: u64, seed: u64) -> RunPaths {
     RunPaths { rate, paths, pauses: Vec::new(), seconds: seconds as f64, processor_us: 0.0 }
 }
 
-fn model() -> MachineModel {
+fn runs() -> MachineRuns {
     let runs = |rates: &[(u64, u64)]| rates.iter().map(|(rate, seconds)| run(*rate, *seconds, *rate)).collect();
-    let runs = MachineRuns { fitted: runs(&FITTED), held_out: runs(&HELD_OUT), others: BTreeMap::new() };
+    MachineRuns { fitted: runs(&FITTED), held_out: runs(&HELD_OUT), others: BTreeMap::new() }
+}
+
+fn model() -> MachineModel {
+    let mut runs = runs();
+    assert_eq!(runs.leave_out_overloaded(), []);
     MachineModel::fit(2, &runs).unwrap()
 }
 
@@ -70,7 +72,7 @@ fn the_model_predicts_rates_that_it_was_not_fitted_to() {
     let expected = [(5, true), (20, false), (50, true), (150, false), (300, true), (600, false), (1_000, true)];
     assert_eq!(rates.collect::<Vec<_>>(), expected);
     for Prediction { rate, share, .. } in &model.predictions {
-        assert!(share.iter().all(|share| (0.9..1.1).contains(share)), "{rate}: {share:?}");
+        assert!(share.iter().all(|share| share.is_some_and(|share| (0.9..1.1).contains(&share))), "{rate}: {share:?}");
     }
     assert!(model.fit.unexplained[TO_SERVER] < 0.1, "{:?}", model.fit);
     let medians =
@@ -78,6 +80,32 @@ fn the_model_predicts_rates_that_it_was_not_fitted_to() {
     for (stage, [warm, cold]) in [LATE, TO_SERVER].into_iter().zip(medians) {
         let [true_warm, true_cold] = [WARM[stage], WARM[stage] + COLDER[stage]];
         assert!((warm / true_warm - 1.0).abs() < 0.1 && (cold / true_cold - 1.0).abs() < 0.1, "{stage}: {warm} {cold}");
+    }
+}
+
+/// In a build without optimization, or on a slow machine, every request waits for others.
+#[test]
+fn a_rate_that_the_machine_does_not_keep_up_with_is_not_fitted() {
+    let mut runs = runs();
+    for run in runs.fitted.iter_mut().filter(|run| run.rate >= 300) {
+        let alone = if run.rate == 300 { REQUESTS_MIN - 1 } else { 0 };
+        run.paths.iter_mut().skip(alone).for_each(|path| path.counts = false);
+    }
+    let overloaded = [(300, REQUESTS_MIN - 1), (1_000, 0)].map(|(rate, requests)| OverloadedRate { rate, requests });
+    assert_eq!(runs.leave_out_overloaded(), overloaded);
+    assert_eq!(runs.leave_out_overloaded(), [], "they are no longer among those that are fitted");
+    let model = MachineModel::fit(2, &runs).unwrap();
+    let table: toml::Table = model.to_toml().parse().unwrap();
+    assert_eq!(table["machine"]["fitted_rates"].to_string(), "[5, 50]");
+    assert!(!table["machine"].as_table().unwrap().contains_key("pauses"));
+    let line = model.table().lines().find(|line| line.contains(" 1000 ")).unwrap().to_owned();
+    assert_eq!(
+        line.split_whitespace().collect::<Vec<_>>(),
+        ["1000", "0", "predicted", "timer", "late", "by", "n/a", "n/a"]
+    );
+    // What was fitted is that of the other rates.
+    for Prediction { rate, share, .. } in model.predictions.iter().filter(|prediction| prediction.is_fitted) {
+        assert!(share.iter().flatten().all(|share| (0.9..1.1).contains(share)), "{rate}: {share:?}");
     }
 }
 
@@ -152,6 +180,10 @@ fn what_follows_a_call_is_the_processor_time_that_no_stage_has() {
     let runs = [run_at(10, 10, 50_000.0), run_at(20, 20, 60_000.0)];
     assert_eq!(follow_up(runs.iter()), Some(1_000.0 - 500.0 - THREAD_SWITCH_US));
     assert_eq!(follow_up(runs[..1].iter()), None);
+    // The time of requests that overlap is not their processor time.
+    let mut overlapping = runs.clone();
+    overlapping[1].paths.iter_mut().for_each(|path| path.counts = false);
+    assert_eq!(follow_up(overlapping.iter()), None);
     assert!(runs[0].has_only("64x64") && !runs[0].has_only("16x16"));
 }
 
