@@ -1,7 +1,7 @@
 //! The estimate of the processor time of a call, client and server together, on a machine of the year 2020 or later.
 //!
-//! It decides how busy a scenario keeps the processors, and needs no more than to be right within a third: the draw must not
-//! depend on a measurement, or it would not be the same on another machine. Kernels are those of
+//! It decides how busy a scenario keeps the processors. It does not depend on a measurement, so that the draw is the same on every machine;
+//! with a calibration, [`measured`](super::measured) bounds the rate where this estimate is too low. Kernels are those of
 //! `reports/measured/calibration.toml`, rounded up.
 //!
 //! | what | processor time |
@@ -13,7 +13,7 @@
 //! | the order of its nodes on its way back | 10 ns a node |
 //! | a backend's answer | 8 µs |
 
-use kernel::scenario::Size;
+use kernel::scenario::{Size, WorkloadName};
 
 const CALL_S: f64 = 250e-6;
 const EDGES_S: f64 = 20e-6;
@@ -49,6 +49,24 @@ pub(super) struct Cost {
 }
 
 impl Input {
+    /// Returns the workload.
+    pub(super) fn workload(&self) -> WorkloadName {
+        match self {
+            Self::Pictures(_) => WorkloadName::Sobel,
+            Self::Graph { .. } => WorkloadName::Dfs,
+            Self::Data => WorkloadName::Backend,
+        }
+    }
+
+    /// Returns the sizes as rows of a run have them, each as likely as the others.
+    pub(super) fn sizes(&self) -> Vec<String> {
+        match self {
+            Self::Pictures(sizes) => sizes.iter().map(Size::to_string).collect(),
+            Self::Graph { nodes, edges } => vec![format!("{nodes}+{edges}")],
+            Self::Data => vec!["data".to_owned()],
+        }
+    }
+
     /// Returns what an attempt costs on average.
     pub(super) fn cost(&self) -> Cost {
         let (computing, carrying) = match self {

@@ -1,31 +1,25 @@
 //! The text of a scenario.
 
 use super::{
-    DrawnScenario,
+    DrawnScenario, Host,
     cost::Input,
     faults::DrawnFault,
+    measured::MeasuredCosts,
     policies::Tables,
     strata::{Strata, Work},
     work::Load,
 };
 
-/// The numbers that a draw depends on, beside that of the scenario.
-pub(super) struct Origin {
-    /// The seed.
-    pub(super) seed: u64,
-    /// The number of processors of the machine.
-    pub(super) cores: u64,
-}
-
-/// Writes a scenario. The comment at its head has the command that draws it, and the estimate of how busy the processors are.
+/// Writes a scenario. The comment at its head has the command that draws it, and how busy the processors are by its cost.
 pub(super) fn write(
-    origin: &Origin,
+    seed: u64,
+    host: &Host,
     strata: &Strata,
     load: &Load,
     settings: &Tables,
     faults: &[DrawnFault],
 ) -> DrawnScenario {
-    let Origin { seed, cores } = origin;
+    let cores = host.cores;
     let number = strata.index + 1;
     let (kind, requests) = match strata.work {
         Work::Sobel => ("sobel", "images"),
@@ -35,9 +29,16 @@ pub(super) fn write(
     let name = format!("{number:02}_{kind}");
     let percent = load.busy * 100.0;
     let rate = load.rate;
+    let busy = match (load.lowered_from, &host.measured) {
+        (Some(drawn), Some(MeasuredCosts { sha256, .. })) => format!(
+            "The rate is {rate} in place of {drawn}, by the calibration with the SHA-256 {sha256}.\n\
+             # Share of busy processors by its times"
+        ),
+        _ => "Estimated share of busy processors".to_owned(),
+    };
     let mut text = format!(
         "# Drawn at random, number {number} of `real draw --seed {seed} --cores {cores}` (index {}).\n\
-         # Estimated share of busy processors: {percent:.1} % of {cores}.\n\
+         # {busy}: {percent:.1} % of {cores}.\n\
          name = \"{name}\"\n\
          question = \"Are both worlds alike at {rate} {requests} per second?\"\n\
          duration = \"{}s\"\n",
@@ -56,7 +57,7 @@ pub(super) fn write(
         text += "\n[[fault]]\n";
         fault.keys.iter().for_each(|key| text += &format!("{key}\n"));
     }
-    DrawnScenario { name, text: text + "\n" }
+    DrawnScenario { name, text: text + "\n", is_lowered: load.lowered_from.is_some() }
 }
 
 fn workload(kind: &str, load: &Load) -> String {

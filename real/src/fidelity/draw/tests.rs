@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use kernel::scenario::{FaultName, Scenario, WorkloadName};
+use kernel::scenario::{FaultName, Scenario, Workload, WorkloadName};
 
 use super::{
     faults::QUIET_S,
@@ -22,13 +22,18 @@ fn scenario(drawn: &DrawnScenario) -> Scenario {
     Scenario::parse(&drawn.name, &drawn.text, &[]).unwrap_or_else(|error| panic!("{error}\n{}", drawn.text))
 }
 
+/// A machine of that many processors, which was not calibrated.
+fn host(cores: u64) -> Host {
+    Host { cores, measured: None }
+}
+
 /// The strata, the load and the scenario of each member of a block.
 fn block(seed: u64, number: u64) -> Vec<(Strata, work::Load, Scenario)> {
     let indices = number * BLOCK..(number + 1) * BLOCK;
     let members = indices.map(|index| {
         let strata = Strata::draw(seed, index);
-        let load = work::draw(&strata, seed, 2.0);
-        (strata, load, scenario(&draw(seed, index, 2)))
+        let load = work::draw(&strata, seed, &host(2));
+        (strata, load, scenario(&draw(seed, index, &host(2))))
     });
     members.collect()
 }
@@ -43,7 +48,8 @@ fn files(folder: &Path) -> BTreeMap<String, String> {
 #[test]
 fn the_files_of_the_campaign_are_those_that_the_command_writes() {
     let folder = tempfile::tempdir().unwrap();
-    let args = DrawArgs { seed: SEED, count: 24, cores: 2, out: folder.path().to_owned(), force: false };
+    let args =
+        DrawArgs { seed: SEED, count: 24, cores: 2, calibration: None, out: folder.path().to_owned(), force: false };
     // Twice: what the command wrote itself is replaced.
     for _ in 0..2 {
         write(&args).unwrap();
@@ -68,10 +74,94 @@ fn the_scenario_of_the_onset_is_valid() {
 
 #[test]
 fn a_scenario_depends_on_seed_index_and_processors_only() {
-    assert_eq!(draw(1, 14, 2), draw(1, 14, 2));
-    assert_ne!(draw(1, 14, 2).text, draw(2, 14, 2).text);
-    assert_ne!(draw(1, 14, 2).text, draw(1, 14, 8).text);
-    assert!(draw(1, 6, 2).name.starts_with("07_"));
+    assert_eq!(draw(1, 14, &host(2)), draw(1, 14, &host(2)));
+    assert_ne!(draw(1, 14, &host(2)).text, draw(2, 14, &host(2)).text);
+    assert_ne!(draw(1, 14, &host(2)).text, draw(1, 14, &host(8)).text);
+    assert!(draw(1, 6, &host(2)).name.starts_with("07_"));
+}
+
+/// A calibration of a machine on which searching `node_or_edge_ns` for each node and edge is all that takes time.
+fn calibration(node_or_edge_ns: f64) -> String {
+    let pieces = |us: f64| format!("{{ warm_us = [[0.0, {us:?}]], cold_us = [[0.0, 0.0]] }}");
+    let service = |workload: &str, units: u64, us: f64| {
+        format!(
+            "[[machine.service_time]]\nworkload = '{workload}'\nunits = {units}\nwarm_us = [[0.0, {us:?}]]\nfollow_up_us = 0.0\n"
+        )
+    };
+    let searches: String =
+        [8_u64, 400_000].map(|units| service("dfs", units, units as f64 * node_or_edge_ns / 1e3)).concat();
+    let [none, pictures, data] = [pieces(0.0), service("sobel", 256, 0.0), service("backend", 1, 0.0)];
+    format!(
+        "[machine]\ncores = 2\nfollow_up_us = 0.0\ntimer = {none}\n\
+         [[machine.message]]\nbytes = 1\nto_server = {none}\nto_client = {none}\n{searches}{pictures}{data}"
+    )
+}
+
+#[test]
+fn a_calibration_lowers_the_rates_of_what_keeps_its_machine_too_busy() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("calibration.toml");
+    let args = DrawArgs {
+        seed: SEED,
+        count: 24,
+        cores: 2,
+        calibration: Some(file.clone()),
+        out: folder.path().join("drawn"),
+        force: false,
+    };
+    let committed = files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/fidelity"));
+
+    fs::write(&file, calibration(14.0)).unwrap();
+    assert_eq!(write(&args).unwrap(), [""; 0], "the estimate has 14 ns, too");
+    assert_eq!(files(&args.out), committed);
+
+    fs::write(&file, calibration(42.0)).unwrap();
+    let lowered = write(&args).unwrap();
+    assert_eq!(lowered, ["11_dfs", "15_dfs", "20_dfs"]);
+    let drawn = files(&args.out);
+    for (name, text) in &drawn {
+        let before = &committed[name];
+        let stem = name.trim_end_matches(".toml");
+        if !lowered.iter().any(|lowered| lowered == stem) {
+            assert_eq!(text, before);
+            continue;
+        }
+        let [before, lowered] = [before, text].map(|text| Scenario::parse(name, text, &[]).unwrap());
+        let Workload::Dfs(graph) = &lowered.workload else { panic!("{text}") };
+        let busy = lowered.load.rate * 42e-9 * f64::from(graph.nodes + graph.edges) / 2.0;
+        assert!((0.8..=BUSY_MAX).contains(&busy), "{name}: {busy}");
+        assert!(lowered.load.rate < before.load.rate && lowered.workload == before.workload);
+        assert_eq!(lowered.faults.len(), before.faults.len());
+        let head = format!("The rate is {} in place of {}, by the calibration", lowered.load.rate, before.load.rate);
+        assert!(text.contains(&head) && text.contains(&format!("{:.1} % of 2.", busy * 100.0)), "{text}");
+    }
+}
+
+#[test]
+fn a_calibration_of_another_number_of_processors_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("calibration.toml");
+    fs::write(&file, calibration(14.0)).unwrap();
+    let out = folder.path().join("drawn");
+    let args = DrawArgs { seed: SEED, count: 1, cores: 4, calibration: Some(file), out: out.clone(), force: false };
+    assert!(write(&args).unwrap_err().message.contains("--cores 2"));
+    assert!(!out.exists());
+}
+
+#[test]
+fn a_calibration_without_times_of_a_machine_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("calibration.toml");
+    let refused = |text: &str| {
+        fs::write(&file, text).unwrap();
+        MeasuredCosts::read(&file).unwrap_err().message
+    };
+    assert!(refused("name = 'older'").contains("has no table [machine]"));
+    let without = calibration(14.0).replace("'backend'", "'other'");
+    assert!(refused(&without).contains("has no times of the workload backend"));
+    assert!(refused("[machine]\ncores = 2\nfollow_up_us = 'long'").contains("is not a calibration"));
+    fs::remove_file(&file).unwrap();
+    assert!(MeasuredCosts::read(&file).unwrap_err().message.contains("cannot read the calibration"));
 }
 
 #[test]

@@ -6,8 +6,8 @@ use kernel::{
 };
 
 use super::{
-    BUSY_MAX,
-    cost::{self, Input},
+    BUSY_MAX, Host,
+    cost::{self, Cost, Input},
     dice_of,
     strata::{Policy, Strata, Work},
 };
@@ -44,8 +44,12 @@ pub(super) struct Load {
     pub(super) max_attempts: u32,
     /// Workers of a replica.
     pub(super) workers: usize,
-    /// The estimated share of the processors that are busy, without faults.
+    /// Processor time of an attempt: the estimate, or what was measured if that lowers the rate.
+    pub(super) cost: Cost,
+    /// The share of the processors that are busy by that cost, without faults.
     pub(super) busy: f64,
+    /// The rate of the draw, if a calibration lowers it.
+    pub(super) lowered_from: Option<f64>,
 }
 
 impl Load {
@@ -60,13 +64,14 @@ impl Load {
 
     /// Returns the mean time that an attempt holds its worker, in seconds.
     pub(super) fn hold(&self) -> f64 {
-        let answered = self.held.max(self.input.cost().computing);
+        let answered = self.held.max(self.cost.computing);
         answered + self.hang_rate * self.attempt_timeout
     }
 }
 
-/// Draws the load of a scenario on a machine with that many processors.
-pub(super) fn draw(strata: &Strata, seed: u64, cores: f64) -> Load {
+/// Draws the load of a scenario on that machine.
+pub(super) fn draw(strata: &Strata, seed: u64, host: &Host) -> Load {
+    let cores = host.cores as f64;
     let mut dice = dice_of(seed, "work", &[strata.index]);
     let hedges = strata.has(Policy::Hedging);
     let is_one = hedges || strata.has(Policy::NoRetries);
@@ -79,7 +84,9 @@ pub(super) fn draw(strata: &Strata, seed: u64, cores: f64) -> Load {
         attempt_timeout: (dice.spread(0.25, 2.0) / 0.05).round() * 0.05,
         max_attempts: if is_one { 1 } else { dice.any(&[2, 3, 4]) },
         workers: 1,
+        cost: Input::Data.cost(),
         busy: 0.0,
+        lowered_from: None,
     };
     if strata.work == Work::Backend {
         // A quarter of the backends fails never, rarely, sometimes, often.
@@ -94,7 +101,15 @@ pub(super) fn draw(strata: &Strata, seed: u64, cores: f64) -> Load {
     if strata.is_held {
         load.held = (held * 1e4).floor() / 1e4;
     }
+    load.cost = load.input.cost();
     fit(&mut load, hedges, cores);
+    if let Some(measured) = &host.measured {
+        let drawn = load.clone();
+        load.cost = measured.cost(&load.input);
+        fit(&mut load, hedges, cores);
+        // Nothing else of the draw depends on a measurement.
+        load = if load.rate < drawn.rate { Load { lowered_from: Some(drawn.rate), ..load } } else { drawn };
+    }
     load.workers = workers(&load, hedges, strata.servers_used(), &mut dice);
     load
 }
@@ -139,7 +154,7 @@ fn pictures(size: f64, target: Option<f64>, dice: &mut Dice) -> Vec<Size> {
 
 /// Lowers the rate until no more than [`BUSY_MAX`] of the processors are busy, and notes how many are.
 fn fit(load: &mut Load, hedges: bool, cores: f64) {
-    let busy = |load: &Load| load.rate * load.attempts(hedges) * load.input.cost().all / cores;
+    let busy = |load: &Load| load.rate * load.attempts(hedges) * load.cost.all / cores;
     if busy(load) > BUSY_MAX {
         // Rounded down, as two digits may be more.
         load.rate = two_digits(load.rate * BUSY_MAX / busy(load) * 0.95);
