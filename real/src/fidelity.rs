@@ -6,11 +6,13 @@
 //!
 //! | module | contents |
 //! | --- | --- |
+//! | `calibrating` | the calibration of a campaign, measured among its real runs |
 //! | `campaign` | the folder: runs to play, and finished runs |
 //! | [`draw`] | scenarios that are drawn at random, for a campaign |
 //! | `mechanism` | calibrations without one of their mechanisms |
 //! | `runner` | plays one run in one world |
 
+mod calibrating;
 mod campaign;
 pub mod draw;
 mod mechanism;
@@ -21,7 +23,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::Args;
 use kernel::{
     cli::{
-        Exit, Failure, print, program,
+        Exit, Failure, complain, print, program,
         progress::{self, ProgressBar},
         quoted,
     },
@@ -29,8 +31,8 @@ use kernel::{
     visible::Visible,
 };
 
-use crate::{calibrate::DEFAULT_PLACE, option::rate};
-use campaign::Campaign;
+use crate::{calibrate::DEFAULT_PLACE, facts, option::rate};
+use campaign::{Campaign, CampaignRun};
 use mechanism::Choice;
 use runner::Runner;
 
@@ -49,6 +51,11 @@ pub struct FidelityArgs {
     /// The calibration of the simulated runs, as `real calibrate` writes it.
     #[arg(long, value_name = "FILE", default_value = DEFAULT_PLACE)]
     calibration: PathBuf,
+
+    /// Measures the calibration in four rounds among the real runs, and simulates after the last of them: if the host becomes slower or faster
+    /// meanwhile, both are affected alike.
+    #[arg(long, conflicts_with = "calibration")]
+    calibrate: bool,
 
     /// The folder to write the runs to. Runs that it has already are kept.
     #[arg(long, value_name = "DIR", default_value = "runs/fidelity")]
@@ -71,9 +78,22 @@ pub struct FidelityArgs {
 /// Plays the runs that are not finished yet, and prints how many there were.
 pub fn run(args: &FidelityArgs) -> Result<Exit, Failure> {
     let mut campaign = Campaign::open(args)?;
+    if !facts::is_optimized() {
+        complain(
+            "warning: this program was built without optimization, so that real runs take several times as long as those of a release build; \
+             build it with `cargo build --release`, or compare it with a calibration of this build only",
+        );
+    }
     let runner = Runner::find(&campaign)?;
-    // Before `begin` writes the calibration: a campaign cannot change it later.
-    runner.try_calibration(&args.calibration, campaign.scenarios())?;
+    if args.calibrate {
+        if campaign.calibration().is_none() {
+            calibrating::measure(campaign, &runner)?;
+            campaign = Campaign::open(args)?;
+        }
+    } else {
+        // Before `begin` writes the calibration: a campaign cannot change it later.
+        runner.try_calibration(Some(&args.calibration), campaign.scenarios())?;
+    }
     campaign.begin()?;
     let due: Vec<_> =
         campaign.runs().map(|run| Ok((campaign.is_finished(&run)?, run))).collect::<Result<_, Failure>>()?;
@@ -101,15 +121,40 @@ pub fn run(args: &FidelityArgs) -> Result<Exit, Failure> {
         campaign.scenarios().len(),
         kinds(campaign.left_out()),
         args.runs,
-        campaign.calibration().sha256,
+        campaign.calibration().map_or("", |calibration| &calibration.sha256),
     ));
-    match campaign.untrusted() {
-        0 => Ok(Exit::Passed),
-        untrusted => Err(Failure::run_failed(format!(
-            "{untrusted} of {all} runs are untrusted, as faults or sends were later than [run] max_lateness allows, and \
-             `reports fidelity` leaves them out; remove their folders and repeat the command to play them again"
-        ))),
+    match about_untrusted(&campaign.untrusted(), all) {
+        None => Ok(Exit::Passed),
+        Some(problem) => Err(Failure::run_failed(problem)),
     }
+}
+
+/// Returns which of `all` runs are untrusted, and what helps; `None` if every run is trusted.
+fn about_untrusted(untrusted: &[CampaignRun<'_>], all: usize) -> Option<String> {
+    if untrusted.is_empty() {
+        return None;
+    }
+    let count = untrusted.len();
+    let mut problem = format!(
+        "{count} of {all} runs are untrusted, as faults or sends were later than [run] max_lateness allows, and `reports fidelity` leaves them out"
+    );
+    let remedies = [
+        ("real", "real", "remove the folders of these runs and repeat the command to play them again"),
+        (
+            "sim",
+            "simulated",
+            "by this calibration the machine does not keep up, and the same runs would come again; lower load.rate, or calibrate this build on \
+             an idle machine",
+        ),
+    ];
+    for (world, kind, remedy) in remedies {
+        let mut runs = untrusted.iter().filter(|run| run.world == world);
+        if let Some(first) = runs.next() {
+            let count = 1 + runs.count();
+            problem += &format!("\n  {count} {kind}, the first in {}: {remedy}", first.place.visible());
+        }
+    }
+    Some(problem)
 }
 
 /// Returns how many runs a scenario has with each seed.

@@ -14,6 +14,7 @@
 //! | `goal` | the errors that are small enough |
 //! | `relevance` | the differences that are too small to matter |
 //! | `mechanism` | what each mechanism of the calibration explains |
+//! | `stages` | where on its way a request takes longer in one of the worlds |
 //! | `summary` | the cells of all scenarios, measure by measure |
 //! | `onset` | the rate at which goodput no longer follows the load |
 //! | `json` | `fidelity.json` |
@@ -28,6 +29,7 @@ mod onset;
 pub mod permutation;
 mod range;
 mod relevance;
+mod stages;
 mod summary;
 
 use std::{path::PathBuf, time::Duration};
@@ -42,6 +44,7 @@ pub use self::{
     measure::{Measure, TAIL_CALLS_MIN},
     mechanism::{MechanismSummary, OffCell, WithoutMechanism},
     onset::{Onset, RatePoint},
+    stages::StageFidelity,
     summary::MeasureSummary,
 };
 use crate::compare::{ComparisonSide, Member, ScenarioComparison, WHOLE};
@@ -89,6 +92,8 @@ pub struct ScenarioFidelity {
     pub cells: Vec<Cell>,
     /// The same cells of the simulated runs that leave a mechanism out.
     pub without: Vec<WithoutMechanism>,
+    /// The stages of requests with one attempt; empty if their rows do not have them.
+    pub stages: Vec<StageFidelity>,
     /// The number of p99 that are not among the cells, as their phases have fewer than [`TAIL_CALLS_MIN`] calls.
     pub sparse: usize,
     /// The runs of both worlds, for plots.
@@ -109,13 +114,14 @@ impl Fidelity {
             for part in parts {
                 let utilisation = part.utilisation();
                 fidelity.notes.extend(busy_note(&part, utilisation).map(note));
-                let PartRuns { name: scenario, variant, real, sim, without, beyond, .. } = part;
+                let PartRuns { name: scenario, variant, real, sim, without, beyond, stages, .. } = part;
                 if let Some(variant) = &variant {
                     points.push((variant.clone(), RatePoint::from_runs(variant.rate, &real, &sim)));
                 }
                 let names = ScenarioNames { label: labelled(&scenario), campaign: name.clone(), name: scenario };
                 let without = without.iter().map(|(name, runs)| WithoutMechanism::compare(name, &real, runs)).collect();
                 let mut scenario = ScenarioFidelity::compare(names, utilisation, real, sim, without);
+                scenario.stages = stages;
                 scenario.cells.iter_mut().for_each(|cell| cell.is_beyond = beyond.contains(&cell.phase));
                 fidelity.scenarios.push(scenario);
             }
@@ -172,7 +178,7 @@ impl ScenarioFidelity {
         ];
         let ScenarioNames { name, campaign, label } = names;
         let sides = ScenarioComparison { scenario: name.clone(), sides, pairs: Vec::new() };
-        Self { name, campaign, label, runs, utilisation, cells, without, sparse, sides }
+        Self { name, campaign, label, runs, utilisation, cells, without, stages: Vec::new(), sparse, sides }
     }
 
     /// Returns the phases of its cells, in their order.

@@ -37,8 +37,9 @@ pub struct CampaignManifest {
     /// The model of the machine's processors, as `/proc/cpuinfo` names it; `None` if it does not, and in a manifest of an earlier version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub processor: Option<String>,
-    /// The calibration of all simulated runs, fixed before the first run.
-    pub calibration: CalibrationInfo,
+    /// The calibration of all simulated runs, fixed before the first of them; `None` while it is measured among the real runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<CalibrationInfo>,
     /// Number of runs of each scenario in each world, with seeds from 0.
     pub runs: u64,
     /// The scenarios in the order in which they were given.
@@ -133,7 +134,7 @@ mod tests {
                 load_average: Some([load, load, load]),
             },
             processor: processor.map(str::to_owned),
-            calibration: CalibrationInfo { name: String::new(), sha256: String::new() },
+            calibration: None,
             runs: 2,
             scenarios: Vec::new(),
             left_out: Vec::new(),

@@ -33,8 +33,8 @@ use crate::facts;
 pub(super) struct Campaign {
     place: PathBuf,
     manifest: CampaignManifest,
-    /// Text of the calibration.
-    calibration: String,
+    /// Text of the calibration; `None` while it is measured among the real runs.
+    calibration: Option<String>,
     scenarios: Vec<CampaignInput>,
     /// Calibrations without one of their mechanisms, of this call.
     without: Vec<Without>,
@@ -82,6 +82,13 @@ impl CampaignRun<'_> {
         self.without.map_or_else(|| self.world.to_owned(), LeftOut::world)
     }
 
+    /// Tells if the run is finished, and not trusted.
+    fn is_untrusted(&self) -> bool {
+        let text = input::read_text(&self.place.join(SUMMARY)).ok();
+        let summary = text.and_then(|text| serde_json::from_str::<Summary>(&text).ok());
+        summary.is_some_and(|summary| !summary.trusted)
+    }
+
     /// Name of the file with its calibration, in the folder of the campaign.
     pub(super) fn calibration(&self) -> String {
         self.without.map_or_else(|| CALIBRATION.to_owned(), LeftOut::calibration)
@@ -93,33 +100,28 @@ impl Campaign {
     pub(super) fn open(args: &FidelityArgs) -> Result<Self, Failure> {
         let scenarios = scenarios(args)?;
         let place = args.out.clone();
-        let text = input::read_text(&args.calibration).map_err(|error| no_calibration(&args.calibration, &error))?;
-        let calibration = CalibrationInfo { name: name_of(&text), sha256: sha256(text.as_bytes()) };
+        let text = calibration_text(args)?;
+        let calibration =
+            text.as_ref().map(|text| CalibrationInfo { name: name_of(text), sha256: sha256(text.as_bytes()) });
         let before = read_manifest(&place)?;
-        if before.is_none() && !is_begun(&place, &text) {
+        if before.is_none() && !is_begun(&place, text.as_deref()) {
             let place = place.visible();
             return Err(Failure::wrong_input(format!(
                 "{place} exists and holds no campaign; choose another with --out"
             )));
         }
-        if let Some(before) = &before
-            && before.calibration.sha256 != calibration.sha256
-        {
-            return Err(Failure::wrong_input(format!(
-                "{} was started with another calibration, {} of {}; continue with --calibration {}, or start another campaign with --out",
-                place.visible(),
-                before.calibration.sha256,
-                before.calibration.name,
-                place.join(CALIBRATION).visible(),
-            )));
+        if let Some(before) = &before {
+            is_calibrated_alike(&place, before, calibration.as_ref(), args.calibrate)?;
         }
         let parts = scenarios.iter().map(|scenario| part(scenario, args)).collect();
-        let here = begun_here(calibration);
+        let here = begun_here();
         if let Some(before) = &before {
             is_continuable(&place, before, &here)?;
         }
-        let without = mechanism::calibrations(&text, &args.leave_out)?;
+        let without = text.as_ref().map(|text| mechanism::calibrations(text, &args.leave_out)).transpose()?;
+        let without = without.unwrap_or_default();
         let mut manifest = manifest(before.unwrap_or(here), parts, args.runs);
+        manifest.calibration = calibration;
         add_left_out(&mut manifest, &without);
         Ok(Self { place, manifest, calibration: text, scenarios, without, lock: None })
     }
@@ -135,7 +137,9 @@ impl Campaign {
         let names: Vec<&str> =
             [CALIBRATION, MANIFEST].into_iter().chain(without.iter().map(|(name, _)| &**name)).collect();
         atomic::remove_abandoned(&*files, place, &names).map_err(|error| unwritable(place, &error))?;
-        write_once(&*files, &place.join(CALIBRATION), &self.calibration)?;
+        if let Some(calibration) = &self.calibration {
+            write_once(&*files, &place.join(CALIBRATION), calibration)?;
+        }
         write(&*files, &place.join(MANIFEST), &pretty(&self.manifest))?;
         // After the manifest: a folder with these files and without it would be no campaign.
         without.iter().try_for_each(|(name, text)| write_once(&*files, &place.join(name), text))
@@ -146,9 +150,19 @@ impl Campaign {
         &self.place
     }
 
-    /// Calibration of the simulated runs.
-    pub(super) fn calibration(&self) -> &CalibrationInfo {
-        &self.manifest.calibration
+    /// Calibration of the simulated runs; `None` while it is measured among the real runs.
+    pub(super) fn calibration(&self) -> Option<&CalibrationInfo> {
+        self.manifest.calibration.as_ref()
+    }
+
+    /// Number of runs of each scenario in each world.
+    pub(super) fn seeds(&self) -> u64 {
+        self.manifest.runs
+    }
+
+    /// Writes the calibration that was measured, which does not change after that.
+    pub(super) fn write_calibration(&self, text: &str) -> Result<(), Failure> {
+        write_once(&OsFiles, &self.place.join(CALIBRATION), text)
     }
 
     /// Number of mechanisms of which some of this call's runs leave one out.
@@ -175,11 +189,9 @@ impl Campaign {
         })
     }
 
-    /// Number of finished runs that are not trusted.
-    pub(super) fn untrusted(&self) -> usize {
-        let summaries = self.runs().filter_map(|run| input::read_text(&run.place.join(SUMMARY)).ok());
-        let summaries = summaries.filter_map(|text| serde_json::from_str::<Summary>(&text).ok());
-        summaries.filter(|summary| !summary.trusted).count()
+    /// Returns the finished runs that are not trusted, in order.
+    pub(super) fn untrusted(&self) -> Vec<CampaignRun<'_>> {
+        self.runs().filter(CampaignRun::is_untrusted).collect()
     }
 
     /// Tells if the run is finished. Fails if its folder contains another run, or one that was changed.
@@ -195,8 +207,9 @@ impl Campaign {
         if (info.world.as_str(), info.seed) != (run.world, run.seed) {
             return Err(other_run(&run.place, &format!("the world {} with seed {}", info.world, info.seed)));
         }
-        let expected = run.without.map_or(&self.manifest.calibration.sha256, |without| &without.sha256);
-        if info.calibration.is_some_and(|used| used.sha256 != *expected) {
+        let whole = self.calibration().map(|calibration| &calibration.sha256);
+        let expected = run.without.map_or(whole, |without| Some(&without.sha256));
+        if info.calibration.is_some_and(|used| Some(&used.sha256) != expected) {
             return Err(other_run(&run.place, "another calibration"));
         }
         if let Some(path) = RunFolder::damage(&run.place).map_err(Failure::wrong_input)? {
@@ -209,11 +222,12 @@ impl Campaign {
 
 /// Returns whether there is nothing at `place`, or at most what a process left that was killed before it had written the
 /// manifest.
-fn is_begun(place: &Path, calibration: &str) -> bool {
+fn is_begun(place: &Path, calibration: Option<&str>) -> bool {
     let Ok(entries) = fs::read_dir(place) else { return !place.exists() };
     entries.map_while(Result::ok).all(|entry| {
         let name = entry.file_name();
-        let is_same = name == CALIBRATION && input::read_text(&entry.path()).is_ok_and(|text| text == calibration);
+        let is_same =
+            name == CALIBRATION && input::read_text(&entry.path()).is_ok_and(|text| Some(&*text) == calibration);
         let is_lock = name == ".campaign.lock";
         is_same || is_lock || [CALIBRATION, MANIFEST].iter().any(|file| atomic::is_staging_of(&name, file.as_ref()))
     })
@@ -288,7 +302,7 @@ fn part(scenario: &CampaignInput, args: &FidelityArgs) -> CampaignScenario {
 }
 
 /// The manifest of a campaign that begins now, on this machine and with this build; without runs.
-fn begun_here(calibration: CalibrationInfo) -> CampaignManifest {
+fn begun_here() -> CampaignManifest {
     let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
     CampaignManifest {
         schema: SCHEMA,
@@ -297,11 +311,44 @@ fn begun_here(calibration: CalibrationInfo) -> CampaignManifest {
         started: facts::now(),
         host: facts::host(),
         processor: facts::processor(),
-        calibration,
+        calibration: None,
         runs: 0,
         scenarios: Vec::new(),
         left_out: Vec::new(),
     }
+}
+
+/// Returns the text of the calibration of the command line, or that which the campaign has measured: `None` if it has not yet.
+fn calibration_text(args: &FidelityArgs) -> Result<Option<String>, Failure> {
+    let measured = args.out.join(CALIBRATION);
+    if args.calibrate && !measured.exists() {
+        return Ok(None);
+    }
+    let file = if args.calibrate { &measured } else { &args.calibration };
+    input::read_text(file).map(Some).map_err(|error| no_calibration(file, &error))
+}
+
+/// Checks that the calibration is that of the simulated runs so far.
+fn is_calibrated_alike(
+    place: &Path,
+    before: &CampaignManifest,
+    calibration: Option<&CalibrationInfo>,
+    calibrates: bool,
+) -> Result<(), Failure> {
+    let problem = match (&before.calibration, calibration) {
+        (Some(before), Some(now)) if before.sha256 != now.sha256 => {
+            let CalibrationInfo { sha256, name } = before;
+            let file = place.join(CALIBRATION);
+            format!(
+                "was started with another calibration, {sha256} of {name}; continue with --calibration {}",
+                file.visible()
+            )
+        }
+        (Some(before), None) => format!("has lost its {CALIBRATION}, {} of {}", before.sha256, before.name),
+        (None, Some(_)) if !calibrates => "measures its calibration itself; continue with --calibrate".to_owned(),
+        _ => return Ok(()),
+    };
+    Err(Failure::wrong_input(format!("{} {problem}, or start another campaign with --out", place.visible())))
 }
 
 /// Checks that the runs so far were made on this machine and by this build: real times depend on both, and the distances between

@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    ffi::OsStr,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -47,22 +48,33 @@ impl Runner {
         if run.world == "real" {
             return run_real(run);
         }
-        self.simulate(run.origin, run.seed, &self.campaign.join(run.calibration()), &run.place)
+        self.simulate(run.origin, run.seed, Some(&self.campaign.join(run.calibration())), &run.place)
     }
 
-    /// Simulates the first of `scenarios` with `calibration`, and discards the result: an error in either should be found
-    /// before any time is spent on real runs.
-    pub(super) fn try_calibration(&self, calibration: &Path, scenarios: &[CampaignInput]) -> Result<(), Failure> {
+    /// Simulates the first of `scenarios` with `calibration`, or with the built-in one, and discards the result: an error in either should be
+    /// found before any time is spent on real runs.
+    pub(super) fn try_calibration(
+        &self,
+        calibration: Option<&Path>,
+        scenarios: &[CampaignInput],
+    ) -> Result<(), Failure> {
         let place = tempfile::tempdir().map_err(Failure::run_failed)?;
         let Some(scenario) = scenarios.first() else { return Ok(()) };
         self.simulate(scenario, 0, calibration, &place.path().join("run"))
     }
 
-    fn simulate(&self, scenario: &CampaignInput, seed: u64, calibration: &Path, place: &Path) -> Result<(), Failure> {
+    fn simulate(
+        &self,
+        scenario: &CampaignInput,
+        seed: u64,
+        calibration: Option<&Path>,
+        place: &Path,
+    ) -> Result<(), Failure> {
         let mut command = Command::new(&self.sim);
         without_variables(&mut command);
         command.arg(&scenario.file).args(["--seed", &seed.to_string()]);
-        command.arg("--calibration").arg(calibration).arg("--out").arg(place);
+        command.args(calibration.iter().flat_map(|file| [OsStr::new("--calibration"), file.as_os_str()]));
+        command.arg("--out").arg(place);
         command.args(scenario.overrides.iter().flat_map(|setting| ["--set", setting]));
         let ended = command.stdin(Stdio::null()).output();
         let ended = ended.map_err(|error| Failure::run_failed(format!("{}: {error}", self.sim.visible())))?;

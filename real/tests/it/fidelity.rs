@@ -78,7 +78,7 @@ fn a_campaign_plays_what_is_missing_and_keeps_what_is_there() {
     assert!(runs.iter().all(|run| requests(run).lines().count() == 20));
     let manifest: CampaignManifest =
         serde_json::from_str(&fs::read_to_string(campaign.join("manifest.json")).unwrap()).unwrap();
-    assert_eq!((manifest.runs, manifest.calibration.name.as_str()), (2, "test"));
+    assert_eq!((manifest.runs, manifest.calibration.unwrap().name.as_str()), (2, "test"));
     assert_eq!(fs::read_to_string(campaign.join("calibration.toml")).unwrap(), CALIBRATION);
 
     let before: Vec<String> = runs.iter().map(requests).collect();
@@ -131,6 +131,51 @@ fn a_campaign_plays_what_is_missing_and_keeps_what_is_there() {
     }
     fs::write(directory.path().join("calibration.toml"), CALIBRATION.replace("5.0]", "6.0]")).unwrap();
     fails(&play(directory.path(), &["--runs", "2"]), 2, "was started with another calibration");
+}
+
+/// A calibration takes five minutes: here it is one that the campaign had measured before it was interrupted.
+#[test]
+fn a_campaign_that_measured_its_calibration_goes_on_with_it() {
+    let directory = folder();
+    let path = directory.path();
+    let campaign = path.join("campaign");
+    let calibrate = |more: &[&str]| {
+        let words = [&["fidelity", "story.toml", "--runs", "2", "--calibrate", "--out", "campaign"], more].concat();
+        run(program(), path, &words)
+    };
+    fails(&calibrate(&["--calibration", "calibration.toml"]), 2, "cannot be used with");
+    fs::create_dir(&campaign).unwrap();
+    fs::write(campaign.join("calibration.toml"), CALIBRATION).unwrap();
+    let first = said(&calibrate(&[]));
+    assert!(first.contains("4 played, 0 kept"), "{first}");
+    assert!(said(&calibrate(&[])).contains("0 played, 4 kept"));
+
+    // Until the calibration is complete, the manifest has none.
+    let manifest = campaign.join("manifest.json");
+    let text = fs::read_to_string(&manifest).unwrap();
+    let mut table: serde_json::Value = serde_json::from_str(&text).unwrap();
+    table.as_object_mut().unwrap().remove("calibration").unwrap();
+    fs::write(&manifest, table.to_string()).unwrap();
+    fails(&play(path, &["--runs", "2"]), 2, "measures its calibration itself; continue with --calibrate");
+    assert!(said(&calibrate(&[])).contains("0 played, 4 kept"));
+    assert_eq!(fs::read_to_string(&manifest).unwrap(), text);
+    fs::remove_file(campaign.join("calibration.toml")).unwrap();
+    fails(&calibrate(&[]), 2, "has lost its calibration.toml, ");
+}
+
+#[test]
+fn a_campaign_says_of_which_world_the_untrusted_runs_are() {
+    let directory = folder();
+    // Whatever the real runs are, the sends of simulated ones are later than the scenario allows, again and again.
+    let late = format!("{CALIBRATION}[timer]\nclient_late_us = [[0.0, 3000000.0]]\n");
+    fs::write(directory.path().join("calibration.toml"), late).unwrap();
+    let ended = play(directory.path(), &["--runs", "2", "--set", "run.max_lateness=2s"]);
+    fails(&ended, 3, "of 4 runs are untrusted");
+    fails(
+        &ended,
+        3,
+        "\n  2 simulated, the first in campaign/story/sim-seed0: by this calibration the machine does not keep up",
+    );
 }
 
 #[test]

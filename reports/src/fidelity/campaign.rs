@@ -8,6 +8,7 @@ use std::{
 };
 
 use kernel::{
+    measure::stages::STAGES,
     record::{Event, Name},
     run_folder::{
         RUN,
@@ -16,7 +17,10 @@ use kernel::{
     visible::Visible,
 };
 
-use super::range::CalibratedRange;
+use super::{
+    range::CalibratedRange,
+    stages::{self, StageFidelity},
+};
 use crate::{
     compare::Member,
     read::{self, Mapping, ReadError, read_text},
@@ -51,6 +55,8 @@ pub(super) struct PartRuns {
     pub(super) without: Vec<(String, Vec<Member>)>,
     /// The phases that leave what was calibrated.
     pub(super) beyond: BTreeSet<String>,
+    /// The stages of requests in both worlds.
+    pub(super) stages: Vec<StageFidelity>,
     /// The share of the time for which the workers of the busiest server were busy, of each real run for which it is known.
     utilisations: Vec<f64>,
 }
@@ -60,6 +66,8 @@ pub(super) struct PartRuns {
 struct WorldRuns {
     members: Vec<Member>,
     utilisations: Vec<f64>,
+    /// The median of each stage of a run in microseconds, of each run that has them.
+    stages: Vec<[u64; STAGES]>,
     /// The number of runs that are left out because they are not trusted.
     untrusted: usize,
     /// The part of the first simulated run that is outside of the calibrated range, as a sentence without its subject.
@@ -97,6 +105,12 @@ pub enum CampaignError {
         path: PathBuf,
         /// The error of the parser.
         reason: String,
+    },
+    /// The calibration is still being measured, so that there are no simulated runs.
+    #[error("{path} has no calibration yet, as it is measured among its real runs; continue with `real fidelity --calibrate`", path = .path.visible())]
+    Uncalibrated {
+        /// The folder of the campaign.
+        path: PathBuf,
     },
     /// A scenario has too few trusted runs in a world.
     #[error("{path} has {real} real and {sim} simulated runs of {scenario} that are trusted; comparing needs {RUNS_MIN} of each: continue with `real fidelity`", path = .path.visible(), scenario = .scenario.visible())]
@@ -153,18 +167,23 @@ impl Campaign {
             let reason = format!("its schema is {}, not {SCHEMA}", manifest.schema);
             return Err(CampaignError::Malformed { path, reason });
         }
+        let Some(calibration) = &manifest.calibration else {
+            return Err(CampaignError::Uncalibrated { path: folder.to_owned() });
+        };
         let range = CalibratedRange::of_campaign(folder);
         let places_without: Vec<String> = manifest.left_out.iter().map(LeftOut::world).collect();
         let mut parts = Vec::new();
         let mut notes = Vec::new();
         for part in &manifest.scenarios {
-            let read = |world, place, calibration| {
-                let source = RunSource { scenario: &part.name, world, folder: place, calibration };
+            let read = |world, place, sha256| {
+                let source = RunSource { scenario: &part.name, world, folder: place, calibration: sha256 };
                 runs(folder, manifest.runs, &source, (window, &range))
             };
-            let [sim, real] = WORLDS.map(|world| read(world, world, &manifest.calibration.sha256));
-            let WorldRuns { members: real, utilisations, untrusted: real_untrusted, .. } = real?;
-            let WorldRuns { members: sim, untrusted: sim_untrusted, beyond, phases_beyond, .. } = sim?;
+            let [sim, real] = WORLDS.map(|world| read(world, world, &calibration.sha256));
+            let WorldRuns { members: real, utilisations, stages: real_stages, untrusted: real_untrusted, .. } = real?;
+            let WorldRuns { members: sim, stages: sim_stages, untrusted: sim_untrusted, beyond, phases_beyond, .. } =
+                sim?;
+            let stages = StageFidelity::compare(&real_stages, &sim_stages);
             notes.extend(beyond.map(|beyond| format!("{}: {beyond}", part.name)));
             for (world, untrusted, found) in [("real", real_untrusted, &real), ("sim", sim_untrusted, &sim)] {
                 if untrusted > 0 {
@@ -199,7 +218,7 @@ impl Campaign {
             }
             let name = part.name.clone();
             let variant = part.variant.clone();
-            parts.push(PartRuns { name, variant, real, sim, without, beyond: phases_beyond, utilisations });
+            parts.push(PartRuns { name, variant, real, sim, without, beyond: phases_beyond, stages, utilisations });
         }
         notes.extend(host_note(&manifest));
         notes.extend(calibration_note(&manifest));
@@ -230,7 +249,7 @@ fn folder_name(path: &Path) -> Option<String> {
 /// Returns whether the calibration was measured on a machine with another operating system or number of cores; `None` if its name does
 /// not say where.
 pub(super) fn is_of_another_machine(manifest: &CampaignManifest) -> Option<bool> {
-    let (operating_system, cores) = measured_on(&manifest.calibration.name)?;
+    let (operating_system, cores) = measured_on(&manifest.calibration.as_ref()?.name)?;
     Some((operating_system, cores) != (&manifest.host.operating_system, manifest.host.cores))
 }
 
@@ -243,14 +262,12 @@ fn measured_on(name: &str) -> Option<(&str, usize)> {
 
 /// Returns a note if the calibration was measured on another machine.
 fn calibration_note(manifest: &CampaignManifest) -> Option<String> {
-    let is_other = is_of_another_machine(manifest) == Some(true);
-    is_other.then(|| {
-        format!(
-            "the calibration was measured on another machine, {}, than the campaign was played on, {}",
-            manifest.calibration.name,
-            manifest.machine()
-        )
-    })
+    let calibration = manifest.calibration.as_ref().filter(|_| is_of_another_machine(manifest) == Some(true))?;
+    Some(format!(
+        "the calibration was measured on another machine, {}, than the campaign was played on, {}",
+        calibration.name,
+        manifest.machine()
+    ))
 }
 
 /// Reads the finished runs of a scenario in a world, in order of their `seeds`, which begin at 0.
@@ -282,6 +299,7 @@ fn runs(
             return Err(CampaignError::OtherCalibration { path: place, found: used.sha256.clone() });
         }
         let utilisation = utilisation(&run);
+        let stages = stages::medians(&run);
         let beyond = if world == "sim" { range.left_by(&run) } else { None };
         let member = Member::from_run(run, window).map_err(ReadError::from)?;
         if let Some(beyond) = beyond {
@@ -294,6 +312,7 @@ fn runs(
             continue;
         }
         runs.utilisations.extend(utilisation);
+        runs.stages.extend(stages);
         runs.members.push(member);
     }
     Ok(runs)

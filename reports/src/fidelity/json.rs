@@ -97,6 +97,7 @@ fn scenario(scenario: &ScenarioFidelity) -> Value {
         "sim_runs": sim,
         "p99_left_out": scenario.sparse,
         "utilisation": scenario.utilisation,
+        "stages": scenario.stages,
         "sentence": crate::text::fidelity::sentence(scenario),
         "cells": scenario.cells.iter().map(|cell| self::cell(cell, &scenario.campaign)).collect::<Vec<_>>(),
     })

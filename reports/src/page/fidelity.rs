@@ -25,6 +25,11 @@ pub fn fidelity(fidelity: &Fidelity, figures: &[Figure]) -> String {
         @if let Some(left_out) = text::fidelity::left_out(fidelity) {
             p { (left_out) }
         }
+        @let stages = text::fidelity::stage_rows(fidelity);
+        @if !stages.is_empty() {
+            p { (text::fidelity::STAGES_SENTENCE) }
+            (table(&text::fidelity::stage_headings(), &stages))
+        }
         @let mechanisms = text::fidelity::mechanism_rows(fidelity);
         @if !mechanisms.is_empty() {
             p { (text::fidelity::MECHANISMS) }

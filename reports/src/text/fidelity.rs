@@ -2,11 +2,17 @@
 
 use std::iter;
 
-use kernel::measure::text::{
-    MISSING,
-    quantity::{duration, percent, rate},
-    shown,
-    table::{Align, TextTable},
+use kernel::{
+    measure::{
+        stages::STAGE_NAMES,
+        text::{
+            MISSING,
+            quantity::{duration, percent, rate},
+            shown,
+            table::{Align, TextTable},
+        },
+    },
+    run_folder::CalibrationInfo,
 };
 
 use super::{missing, optional_duration, optional_percent, sections, signed_duration};
@@ -46,10 +52,11 @@ pub fn report(fidelity: &Fidelity) -> String {
 fn heading(fidelity: &Fidelity) -> String {
     let sentences: Vec<_> = fidelity.scenarios.iter().map(sentence).collect();
     format!(
-        "Simulated and real runs, compared with the distances between real runs\n\n{}\n\n{}{}{}{}",
+        "Simulated and real runs, compared with the distances between real runs\n\n{}\n\n{}{}{}{}{}",
         sentences.join("\n"),
         measures(fidelity),
         left_out(fidelity).map_or(String::new(), |sentence| format!("\n{sentence}\n")),
+        stages(fidelity),
         mechanisms(fidelity),
         fidelity.campaigns.iter().map(|campaign| facts(campaign, fidelity.campaigns.len() > 1)).collect::<String>(),
     )
@@ -67,11 +74,14 @@ fn facts(campaign: &CampaignFacts, several: bool) -> String {
 pub(crate) fn fact_rows(campaign: &CampaignFacts) -> [(&'static str, String); 4] {
     let manifest = &campaign.manifest;
     let load = manifest.host.load_average.map_or(MISSING.to_owned(), |load| format!("{load:?}"));
+    let calibration = manifest.calibration.as_ref();
+    let of_calibration =
+        |fact: fn(&CalibrationInfo) -> &String| calibration.map_or(MISSING.to_owned(), |of| fact(of).clone());
     [
         ("host", format!("{}, load averages {load}", manifest.machine())),
         ("started", format!("{}, a {} build of version {}", manifest.started, manifest.profile, manifest.version)),
-        ("calibration", manifest.calibration.name.clone()),
-        ("sha256", manifest.calibration.sha256.clone()),
+        ("calibration", of_calibration(|calibration| &calibration.name)),
+        ("sha256", of_calibration(|calibration| &calibration.sha256)),
     ]
 }
 
@@ -124,6 +134,39 @@ fn summary_row(summary: &MeasureSummary) -> Vec<String> {
         error(summary.median_error).trim_start_matches('+').to_owned(),
         error(summary.largest_error),
     ]
+}
+
+/// The sentence above the table of stages.
+pub(crate) const STAGES_SENTENCE: &str = "The stages of requests with one attempt: the median in real runs, and how far that of simulated runs is from it. If all are \
+                                 longer in most scenarios, the machine became slower after it was calibrated.";
+
+/// The headings of the table of stages.
+pub(crate) fn stage_headings() -> Vec<&'static str> {
+    ["scenario"].into_iter().chain(STAGE_NAMES.into_iter().flat_map(|name| [name, "sim"])).collect()
+}
+
+/// Returns the rows of the table of stages: one for each scenario that has them.
+pub(crate) fn stage_rows(fidelity: &Fidelity) -> Vec<Vec<String>> {
+    let known = fidelity.scenarios.iter().filter(|scenario| !scenario.stages.is_empty());
+    let rows = known.map(|scenario| {
+        let cells = scenario.stages.iter().flat_map(|stage| {
+            let error = stage.error().map_or_else(missing, |error| format!("{:+.1} %", error * 100.0));
+            [duration(stage.real), error]
+        });
+        [scenario.label.clone()].into_iter().chain(cells).collect()
+    });
+    rows.collect()
+}
+
+/// Returns the table of stages; empty if no scenario has them.
+fn stages(fidelity: &Fidelity) -> String {
+    let rows = stage_rows(fidelity);
+    if rows.is_empty() {
+        return String::new();
+    }
+    let mut table = TextTable::new(&columns(&stage_headings(), 1));
+    rows.into_iter().for_each(|row| table.row(row));
+    format!("\n{STAGES_SENTENCE}\n\n{}", table.render())
 }
 
 /// The sentence above the table of mechanisms.

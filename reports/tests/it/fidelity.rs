@@ -7,6 +7,7 @@ use std::{
 
 use kernel::{
     cli::Exit,
+    record::Event,
     run_folder::{
         CalibrationInfo, HostInfo,
         campaign::{CampaignManifest, CampaignScenario, LeftOut, MANIFEST, RateVariant, SCHEMA},
@@ -25,11 +26,15 @@ fn manifest(runs: u64, scenarios: Vec<CampaignScenario>) -> CampaignManifest {
         started: "2026-01-01T00:00:00Z".to_owned(),
         host: HostInfo { operating_system: "Linux 6".to_owned(), cores: 2, load_average: Some([0.1, 0.1, 0.1]) },
         processor: None,
-        calibration: CalibrationInfo { name: "here".to_owned(), sha256: "abc".to_owned() },
+        calibration: Some(calibration("here", "abc")),
         runs,
         scenarios,
         left_out: Vec::new(),
     }
+}
+
+fn calibration(name: &str, sha256: &str) -> CalibrationInfo {
+    CalibrationInfo { name: name.to_owned(), sha256: sha256.to_owned() }
 }
 
 fn part(name: &str, variant: Option<RateVariant>) -> CampaignScenario {
@@ -204,13 +209,12 @@ fn campaigns_are_joined_and_every_cell_has_its_campaign() {
     };
     let (one, json_of_one) = half("half-1", 1, &|manifest| {
         manifest.processor = Some("AMD EPYC".to_owned());
-        manifest.calibration.name = "Linux 6, 2 cores, 2026-01-01T00:00:00Z".to_owned();
+        manifest.calibration = Some(calibration("Linux 6, 2 cores, 2026-01-01T00:00:00Z", "abc"));
     });
     let (other, json_of_other) = half("half-2", 3, &|manifest| {
         manifest.host.cores = 4;
         manifest.host.load_average = Some([3.0, 0.0, 0.0]);
-        manifest.calibration =
-            CalibrationInfo { name: "Linux 6, 2 cores, 2026-01-02T00:00:00Z".to_owned(), sha256: "def".to_owned() };
+        manifest.calibration = Some(calibration("Linux 6, 2 cores, 2026-01-02T00:00:00Z", "def"));
     });
     assert_eq!(json_of_one["campaigns"][0]["calibrated_on_another_machine"], false);
     assert_eq!(json_of_one["manifest"]["processor"], "AMD EPYC");
@@ -302,6 +306,13 @@ fn a_run_that_does_not_belong_to_the_campaign_is_refused() {
 }
 
 #[test]
+fn a_campaign_that_has_no_calibration_yet_is_refused() {
+    let directory = campaign(2, 1);
+    write_manifest(directory.path(), &CampaignManifest { calibration: None, ..manifest(2, vec![part("story", None)]) });
+    assert!(refused(directory.path()).contains("has no calibration yet"));
+}
+
+#[test]
 fn a_run_beyond_the_load_up_to_which_predictions_are_promised_is_warned_of() {
     let directory = campaign(2, 1);
     let busy = |seed: u64| -> PathBuf { directory.path().join(format!("story/real-seed{seed}/events.jsonl")) };
@@ -315,6 +326,36 @@ fn a_run_beyond_the_load_up_to_which_predictions_are_promised_is_warned_of() {
     let (json, text) = read(directory.path());
     assert!(json["scenarios"][0]["utilisation"].as_f64().unwrap() > 1.0);
     assert!(text.contains("predictions are promised up to 50 %"), "{text}");
+}
+
+/// Servers have a request for 10 ms in real runs and for twice that in simulated ones; the rest of its 20 to 26 ms is before that.
+#[test]
+fn the_stages_of_requests_are_compared() {
+    let unknown = read(campaign(2, 1).path()).0["scenarios"][0]["stages"].clone();
+    assert_eq!(unknown, json!([]), "no row says how long a server had a request");
+
+    let directory = tempfile::tempdir().unwrap();
+    for (world, held_us) in [("real", 10_000), ("sim", 20_000)] {
+        for seed in 0..2 {
+            let mut records = records(1, seed);
+            let finished = records.events.iter_mut().filter(|row| row.event == Event::Finished);
+            finished.for_each(|row| row.duration_us = Some(held_us));
+            write(&directory.path().join(format!("story/{world}-seed{seed}")), world, seed, SCENARIO, &records);
+        }
+    }
+    write_manifest(directory.path(), &manifest(2, vec![part("story", None)]));
+    let (json, text) = read(directory.path());
+    let stages = json["scenarios"][0]["stages"].as_array().unwrap();
+    let times = |world: &str| stages.iter().map(|stage| stage[world].as_f64().unwrap()).collect::<Vec<_>>();
+    assert_eq!(times("real"), [0.000_01, 0.012_99, 0.01, 0.0]);
+    assert_eq!(times("sim"), [0.000_01, 0.002_99, 0.02, 0.0]);
+    let row =
+        text.lines().skip_while(|line| !line.contains("timer late by")).find(|line| line.contains("story")).unwrap();
+    let words: Vec<_> = row.split_whitespace().collect();
+    assert_eq!(
+        words,
+        ["story", "0.01", "ms", "+0.0", "%", "13.0", "ms", "-77.0", "%", "10.0", "ms", "+100.0", "%", "0", "s", "n/a"]
+    );
 }
 
 #[test]
