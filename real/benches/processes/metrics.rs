@@ -10,7 +10,7 @@ use std::{
     net::SocketAddr,
     process::{Command, Stdio},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use kernel::{
@@ -72,7 +72,6 @@ fn runs() {
         }
     }
     let [without, with] = calls;
-    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
     let mut ratios: Vec<_> = without.iter().zip(&with).map(|(without, with)| (with / without - 1.0) * 100.0).collect();
     ratios.sort_by(f64::total_cmp);
     let (least, most) = (ratios[0], ratios[RUN_PAIRS - 1]);
@@ -94,14 +93,24 @@ fn run(folder: &TempDir, metrics: Option<SocketAddr>) -> f64 {
     command.args(metrics.iter().flat_map(|address| ["--metrics".to_owned(), address.to_string()]));
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut run = command.spawn().expect("it starts");
+    let begun = Instant::now();
+    let mut scrapes = 0;
     while run.try_wait().expect("it is our child").is_none() {
-        metrics.into_iter().for_each(scrape);
-        thread::sleep(SCRAPE_INTERVAL);
+        if begun.elapsed() >= SCRAPE_INTERVAL * scrapes {
+            metrics.into_iter().for_each(scrape);
+            scrapes += 1;
+        }
+        // Its end is found long before the next scrape is due.
+        thread::sleep(SCRAPE_INTERVAL / 20);
     }
     let (rate, seconds) = RUN;
     let requests = fs::read_to_string(folder.path().join("run/requests.jsonl")).expect("a run has requests");
     assert_eq!(requests.lines().count() as u64, rate * seconds, "all are made");
     (children_seconds() - before) * 1e6 / (rate * seconds) as f64
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
 }
 
 /// Reads the metrics at `address`, if they are served yet.
@@ -136,10 +145,10 @@ fn parts() {
     });
     let mut added: Vec<_> = servers.chunks(2).map(|pair| pair[1] - pair[0]).collect();
     added.sort_by(f64::total_cmp);
-    let server = servers.iter().step_by(2).sum::<f64>() / PAIRS as f64;
+    let server = mean(&servers.iter().step_by(2).copied().collect::<Vec<_>>());
     let (least, most) = (added[0], added[PAIRS - 1]);
     let observing = observing().as_secs_f64() * 1e6;
-    let (added, all) = (added.iter().sum::<f64>() / PAIRS as f64, client + server);
+    let (added, all) = (mean(&added), client + server);
     println!("metrics, {size}, {callers} in flight     processor time of a call");
     println!("  bare client and server             {client:.1} + {server:.1} µs");
     println!(
