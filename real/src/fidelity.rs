@@ -167,7 +167,7 @@ fn kinds(left_out: usize) -> String {
     }
 }
 
-/// Returns a progress bar over the seconds of the real runs.
+/// Returns a progress bar over the seconds of all runs.
 fn progress_bar(seconds: u64) -> ProgressBar {
     let bar = progress::bar(seconds, "{bar:40} {percent} %, {eta} left: {msg}");
     bar.enable_steady_tick(Duration::from_millis(500));

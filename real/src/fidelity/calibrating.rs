@@ -4,16 +4,17 @@
 //! calibration of the minutes before a campaign is one of another machine then. Rounds of the calibration between those of the real runs meet what
 //! these meet. No simulated run is played before it is complete, and it knows nothing of the scenarios.
 
-use std::{fs, time::Duration};
+use std::fs;
 
 use kernel::{
     app::App,
-    cli::{Failure, complain, print, progress},
+    cli::{Failure, complain, print},
     visible::Visible,
 };
 
 use super::{
     campaign::{Campaign, CampaignRun},
+    progress_bar,
     runner::Runner,
 };
 use crate::calibrate::{Calibrating, DEFAULT_SIZES, app_scenario, problem};
@@ -34,8 +35,7 @@ pub(super) fn measure(mut campaign: Campaign, runner: &Runner) -> Result<(), Fai
     let mut calibrating = Calibrating::begin(&sizes, app.as_ref())?;
     let runs: Vec<CampaignRun<'_>> = campaign.runs().filter(|run| run.world == "real").collect();
     let seconds = calibrating.seconds() + runs.iter().map(CampaignRun::seconds).sum::<u64>();
-    let bar = progress::bar(seconds, "{bar:40} {percent} %, {eta} left: {msg}");
-    bar.enable_steady_tick(Duration::from_millis(500));
+    let bar = progress_bar(seconds);
     let folder = campaign.place().join(FOLDER);
     for seed in 0..campaign.seeds() {
         for round in rounds_before(seed, campaign.seeds()) {

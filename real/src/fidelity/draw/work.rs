@@ -107,7 +107,7 @@ pub(super) fn draw(strata: &Strata, seed: u64, host: &Host) -> Load {
         let drawn = load.clone();
         load.cost = measured.cost(&load.input);
         fit(&mut load, hedges, cores);
-        // Nothing else of the draw depends on a measurement.
+        // A machine that is not too busy plays the scenario that every other machine plays.
         load = if load.rate < drawn.rate { Load { lowered_from: Some(drawn.rate), ..load } } else { drawn };
     }
     load.workers = workers(&load, hedges, strata.servers_used(), &mut dice);
