@@ -295,9 +295,10 @@ impl Calibration {
         let warm = by_units(known.clone().map(|time| (time.units.get(), &time.warm)), units, probability);
         let cold = by_units(known.map(|time| (time.units.get(), &time.cold)), units, probability);
         if let (Some(warm), Some(cold)) = (warm, cold) {
-            return Some(Piece { warm, cold });
+            let contention = self.machine.as_ref().map_or(0.0, |machine| machine.contention(workload, units));
+            return Some(Piece { warm, cold, contention });
         }
-        self.service_time_at(workload, units, probability).map(|time| Piece { warm: time, cold: time })
+        self.service_time_at(workload, units, probability).map(|time| Piece::new(time, time))
     }
 
     fn service_time_at(&self, workload: &str, units: u64, probability: f64) -> Option<Duration> {

@@ -52,10 +52,10 @@ impl Compute {
     /// Returns the errors of [`service_time`](Self::service_time).
     pub(crate) fn service_piece(&self, cost: Cost<'_>) -> Result<Piece, &str> {
         if let Some(time) = self.handshake_time(cost) {
-            return Ok(Piece { warm: time, cold: time });
+            return Ok(Piece::new(time, time));
         }
         if let Some(time) = self.default_time(cost.what) {
-            return Ok(Piece { warm: time, cold: time });
+            return Ok(Piece::new(time, time));
         }
         let piece = self.calibration.service_piece(cost.what, cost.units, &mut self.draw(cost));
         piece.ok_or(&self.calibration.name)

@@ -30,7 +30,7 @@ use std::{
 use kernel::{coldness::Coldness, entropy::Entropy, sync::lock, time::Instant};
 
 use crate::{clock::Clock, host_id::HostId};
-use cores::{Alarm, Cores};
+use cores::{Alarm, Cores, Needs};
 use pauses::Pauses;
 pub(crate) use times::{MachineTimes, MessageWork};
 
@@ -52,12 +52,21 @@ struct State {
 }
 
 /// How long one piece of work takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Piece {
     /// Processor time on a warm machine.
     pub(crate) warm: Duration,
     /// Time until it is done on a machine that has slept for long.
     pub(crate) cold: Duration,
+    /// How much longer it takes, as a share of its time, for each other processor that computes at the same time; 0 if it does not compute.
+    pub(crate) contention: f64,
+}
+
+impl Piece {
+    /// A piece that computes nothing, of this time on a warm and on a cold machine.
+    pub(crate) fn new(warm: Duration, cold: Duration) -> Self {
+        Self { warm, cold, contention: 0.0 }
+    }
 }
 
 impl Processors {
@@ -77,8 +86,9 @@ impl Processors {
     pub(crate) fn begin(self: &Arc<Self>, host: HostId, piece: Piece, done: Waker) -> u64 {
         let now = self.clock.now();
         self.change(|state, alarms| {
-            let asleep = piece.cold.saturating_sub(piece.warm).mul_f64(state.coldness.at(now));
-            let number = state.cores.ready(now, host, piece.warm, asleep, alarms);
+            let wake_up = piece.cold.saturating_sub(piece.warm).mul_f64(state.coldness.at(now));
+            let needs = Needs { time: piece.warm, wake_up, contention: piece.contention };
+            let number = state.cores.ready(now, host, needs, alarms);
             state.waiting.insert(number, done);
             number
         })
@@ -102,7 +112,7 @@ impl Processors {
         let timer = &self.times.timer;
         let probability = self.of_timer(host, at);
         let sleeping = timer.cold.quantile(probability).saturating_sub(timer.warm.quantile(probability));
-        self.run(host, Piece { warm: times::THREAD_SWITCH, cold: times::THREAD_SWITCH + sleeping }).await;
+        self.run(host, Piece::new(times::THREAD_SWITCH, times::THREAD_SWITCH + sleeping)).await;
     }
 
     /// Returns by how much the timer of `host` that expires `at` is late even on a warm and idle machine, beyond the processor time of
@@ -120,7 +130,7 @@ impl Processors {
     /// passed on, and its memory is freed.
     pub(crate) fn follow_up(self: &Arc<Self>, host: HostId, time: Duration) {
         if !time.is_zero() {
-            self.begin(host, Piece { warm: time, cold: time }, Waker::noop().clone());
+            self.begin(host, Piece::new(time, time), Waker::noop().clone());
         }
     }
 

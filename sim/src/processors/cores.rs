@@ -5,6 +5,8 @@
 //! next after a slice. Next is what has the earliest virtual deadline: the virtual time at which it became ready or was last
 //! interrupted, and a slice. That is the order of Linux's scheduler for tasks of equal weight (EEVDF), without its lags. Ready work waits
 //! in one queue for all processors, as idle processors of Linux pull work from the busy ones.
+//!
+//! Processors share caches and memory: computations that run at the same time slow each other, by as much as was measured for each.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -56,6 +58,21 @@ struct Running {
     since: Instant,
     /// The instant from which on its slice counts.
     slice_since: Instant,
+    /// How long it takes to do what takes one unit of time alone, since then; 1 or more.
+    pace: f64,
+}
+
+impl Running {
+    /// Returns how long it takes from [`since`](Self::since) on, if what runs beside it stays the same.
+    fn time(&self) -> Duration {
+        // Rounded up, so that nothing is left of the work when its alarm comes.
+        if self.pace > 1.0 { self.work.left.mul_f64(self.pace) + Duration::from_nanos(1) } else { self.work.left }
+    }
+
+    /// Returns how much of the work this time of a processor does.
+    fn done_in(&self, time: Duration) -> Duration {
+        if self.pace > 1.0 { time.div_f64(self.pace) } else { time }
+    }
 }
 
 /// A piece of work.
@@ -67,6 +84,18 @@ struct Work {
     left: Duration,
     /// Virtual deadline in nanoseconds.
     deadline: u64,
+    contention: f64,
+}
+
+/// What a piece of work needs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Needs {
+    /// Time of a processor.
+    pub(super) time: Duration,
+    /// Time that an idle processor takes to wake up for it.
+    pub(super) wake_up: Duration,
+    /// How much longer it takes, as a share of its time, for each other processor that runs work of which this is more than 0.
+    pub(super) contention: f64,
 }
 
 /// An instant at which [`Cores::alarm`] has to be called.
@@ -100,19 +129,13 @@ impl Cores {
         self.cores.iter().all(|core| core.running.is_none())
     }
 
-    /// Takes work of `host` that becomes ready at `now` and needs a processor for `time`; a processor that is idle wakes up for it, which
-    /// takes `wake_up`. Adds the alarms that have to be set to `alarms`. Returns the number of the work.
-    pub(super) fn ready(
-        &mut self,
-        now: Instant,
-        host: HostId,
-        time: Duration,
-        wake_up: Duration,
-        alarms: &mut Vec<Alarm>,
-    ) -> u64 {
+    /// Takes work of `host` that becomes ready at `now`. Adds the alarms that have to be set to `alarms`. Returns the number of the work.
+    pub(super) fn ready(&mut self, now: Instant, host: HostId, needs: Needs, alarms: &mut Vec<Alarm>) -> u64 {
+        let Needs { time, wake_up, contention } = needs;
         self.count_to(now);
         self.count += 1;
-        let work = Work { number: self.count, host, left: time, deadline: self.virtual_now as u64 + nanos(self.slice) };
+        let deadline = self.virtual_now as u64 + nanos(self.slice);
+        let work = Work { number: self.count, host, left: time, deadline, contention };
         if self.stopped_hosts.contains(&host.number) {
             self.stopped.push(work);
         } else if let Some(idle) = self.cores.iter().position(|core| core.running.is_none()) {
@@ -124,6 +147,7 @@ impl Cores {
             self.wait(work);
             self.set_slices(now, alarms);
         }
+        self.set_paces(now, alarms);
         self.count
     }
 
@@ -156,6 +180,7 @@ impl Cores {
             self.wait(work);
         }
         self.run_next(now, core, alarms);
+        self.set_paces(now, alarms);
         complete
     }
 
@@ -165,6 +190,7 @@ impl Cores {
             self.stopped_hosts.push(host.number);
             let taken = self.take_all(now, host, alarms);
             self.stopped.extend(taken);
+            self.set_paces(now, alarms);
         }
     }
 
@@ -183,6 +209,7 @@ impl Cores {
             }
         }
         self.set_slices(now, alarms);
+        self.set_paces(now, alarms);
     }
 
     /// Drops the work of `host`, as SIGKILL does. Returns its numbers.
@@ -190,6 +217,7 @@ impl Cores {
         self.stopped_hosts.retain(|stopped| *stopped != host.number);
         let mut dropped = self.take_all(now, host, alarms);
         dropped.extend(self.stopped.extract_if(.., |work| work.host == host));
+        self.set_paces(now, alarms);
         dropped.into_iter().map(|work| work.number).collect()
     }
 
@@ -226,8 +254,10 @@ impl Cores {
     /// Takes the work from a processor, with the time that is left of it.
     fn take(&mut self, now: Instant, core: usize) -> Option<Work> {
         self.cores[core].alarm += 1;
-        let Running { mut work, since, .. } = self.cores[core].running.take()?;
-        work.left = work.left.saturating_sub(self.pauses.running_time(since, now));
+        let running = self.cores[core].running.take()?;
+        let done = running.done_in(self.pauses.running_time(running.since, now));
+        let mut work = running.work;
+        work.left = work.left.saturating_sub(done);
         Some(work)
     }
 
@@ -242,8 +272,28 @@ impl Cores {
     }
 
     fn run(&mut self, since: Instant, core: usize, work: Work, alarms: &mut Vec<Alarm>) {
-        self.cores[core].running = Some(Running { work, since, slice_since: since });
+        self.cores[core].running = Some(Running { work, since, slice_since: since, pace: 1.0 });
         self.set_alarm(since, core, alarms);
+    }
+
+    /// Lets the computations on all processors proceed as those beside them allow.
+    fn set_paces(&mut self, now: Instant, alarms: &mut Vec<Alarm>) {
+        let running = self.cores.iter().filter_map(|core| core.running.as_ref());
+        let contending = running.filter(|running| running.work.contention > 0.0).count();
+        for core in 0..self.cores.len() {
+            let Some(running) = &mut self.cores[core].running else { continue };
+            if running.work.contention == 0.0 {
+                continue;
+            }
+            let pace = 1.0 + running.work.contention * (contending - 1) as f64;
+            if pace != running.pace {
+                let done = running.done_in(self.pauses.running_time(running.since, now));
+                running.work.left = running.work.left.saturating_sub(done);
+                running.since = running.since.max(now);
+                running.pace = pace;
+                self.set_alarm(now, core, alarms);
+            }
+        }
     }
 
     /// Sets the alarms of slices, which count while work waits.
@@ -255,10 +305,12 @@ impl Cores {
 
     /// Sets the alarm of a processor: the end of its work, or of its slice if other work waits.
     fn set_alarm(&mut self, now: Instant, core: usize, alarms: &mut Vec<Alarm>) {
-        let Some(Running { work, since, slice_since }) = &self.cores[core].running else { return };
-        let host = work.host;
-        let end = self.pauses.end_of(*since, work.left);
-        let at = if self.waiting.is_empty() { end } else { end.min(self.pauses.end_of(*slice_since, self.slice)) };
+        let Some(running) = &self.cores[core].running else { return };
+        let host = running.work.host;
+        let mut at = self.pauses.end_of(running.since, running.time());
+        if !self.waiting.is_empty() {
+            at = at.min(self.pauses.end_of(running.slice_since, self.slice));
+        }
         self.cores[core].alarm += 1;
         alarms.push(Alarm { at: at.max(now), host, core, number: self.cores[core].alarm });
     }
@@ -309,9 +361,12 @@ mod tests {
         }
 
         fn ready_after_sleep(&mut self, at: u64, host: usize, time: u64, wake_up: u64) -> u64 {
+            self.ready_with(at, host, needs(time, wake_up, 0.0))
+        }
+
+        fn ready_with(&mut self, at: u64, host: usize, needs: Needs) -> u64 {
             self.play_until(at);
-            let [time, wake_up] = [time, wake_up].map(Duration::from_micros);
-            self.cores.ready(instant(at), HostId::server(host), time, wake_up, &mut self.alarms)
+            self.cores.ready(instant(at), HostId::server(host), needs, &mut self.alarms)
         }
 
         /// Plays the alarms before and at this time.
@@ -332,8 +387,56 @@ mod tests {
         }
     }
 
+    fn needs(time: u64, wake_up: u64, contention: f64) -> Needs {
+        let [time, wake_up] = [time, wake_up].map(Duration::from_micros);
+        Needs { time, wake_up, contention }
+    }
+
     fn instant(micros: u64) -> Instant {
         Instant::START + Duration::from_micros(micros)
+    }
+
+    #[test]
+    fn computations_on_two_processors_slow_each_other() {
+        let mut machine = Machine::new(2);
+        machine.ready_with(0, 0, needs(1_000, 0, 0.5));
+        // Half of the first one is done. From here on each takes as long again for a half of its time.
+        machine.ready_with(500, 1, needs(1_000, 0, 1.0));
+        // The first has 500 us left, which take 750; the second has then done 375 of 1,000.
+        assert_eq!(machine.all(), [(1, 1_250), (2, 1_875)]);
+    }
+
+    #[test]
+    fn work_without_contention_neither_slows_nor_is_slowed() {
+        let mut machine = Machine::new(2);
+        machine.ready_with(0, 0, needs(1_000, 0, 2.0));
+        machine.ready(100, 1, 500);
+        assert_eq!(machine.all(), [(2, 600), (1, 1_000)]);
+    }
+
+    #[test]
+    fn a_computation_that_is_interrupted_keeps_what_is_left_of_it() {
+        let mut machine = Machine::new(2);
+        machine.ready_with(0, 0, needs(3_000, 0, 1.0));
+        machine.ready_with(0, 1, needs(3_000, 0, 1.0));
+        machine.play_until(2_000);
+        machine.cores.stop(instant(2_000), HostId::server(1), &mut machine.alarms);
+        // Each has 2,000 us left. The first one is alone now.
+        machine.play_until(4_000);
+        assert_eq!(machine.complete, [(1, 4_000)]);
+        machine.cores.resume(instant(5_000), HostId::server(1), &mut machine.alarms);
+        assert_eq!(machine.all(), [(1, 4_000), (2, 7_000)]);
+    }
+
+    #[test]
+    fn more_computations_than_processors_take_turns_and_slow_each_other() {
+        let mut machine = Machine::new(2);
+        for host in 0..4 {
+            machine.ready_with(0, host, needs(50_000, 0, 0.4));
+        }
+        let complete = machine.all();
+        // 200 ms of work on two processors at 1.4 times the time.
+        assert!(complete.iter().all(|(_, at)| (137_000..=140_010).contains(at)), "{complete:?}");
     }
 
     #[test]

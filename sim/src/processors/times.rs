@@ -24,6 +24,9 @@ const CORES_MAX: usize = 1_024;
 /// The longest processor time of a slice and of what follows a call, in microseconds: a second.
 const TIME_MAX: f64 = 1e6;
 
+/// The largest contention: on a machine with two processors, computations on both take eleven times as long as alone.
+const CONTENTION_MAX: f64 = 10.0;
+
 /// The table `[machine]` of a calibration. Its distributions are in pairs: times on processors that are warm and on processors that have
 /// slept for long. Between them a time is linear in the coldness of the machine, at the same probability.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -86,6 +89,9 @@ pub(crate) struct ServicePieces {
     /// Processor time of what follows a call of this size away from its path, in microseconds.
     #[serde(default)]
     follow_up_us: Option<f64>,
+    /// How much longer it takes, as a share of its time, for each other processor that computes at the same time.
+    #[serde(default)]
+    contention: Option<f64>,
 }
 
 /// The times of messages of all sizes in one direction.
@@ -98,7 +104,7 @@ pub(crate) struct MessageWork {
 impl MessageWork {
     /// Returns the work of a message of `bytes` at `probability`.
     pub(crate) fn piece(&self, bytes: u64, probability: f64) -> Piece {
-        Piece { warm: self.warm.quantile(bytes, probability), cold: self.cold.quantile(bytes, probability) }
+        Piece::new(self.warm.quantile(bytes, probability), self.cold.quantile(bytes, probability))
     }
 }
 
@@ -118,6 +124,8 @@ impl MachineTimes {
             Some(format!("`machine.slice_us` is from 1 to {TIME_MAX}, and here {}", self.slice_us))
         } else if let Some(wrong) = self.follow_ups().find(|time| !(0.0..=TIME_MAX).contains(time)) {
             Some(format!("`follow_up_us` of a machine is from 0 to {TIME_MAX}, and here {wrong}"))
+        } else if let Some(wrong) = self.contentions().find(|share| !(0.0..=CONTENTION_MAX).contains(share)) {
+            Some(format!("`contention` of a service time is from 0 to {CONTENTION_MAX}, and here {wrong}"))
         } else if !(0.0..=PAUSES_PER_SECOND_MAX).contains(&pauses) {
             Some(format!("`machine.pauses.per_second` is from 0 to {PAUSES_PER_SECOND_MAX}, and here {pauses}"))
         } else if self.messages.iter().all(|message| message.workload.is_some()) {
@@ -159,10 +167,24 @@ impl MachineTimes {
     /// Processor time of what follows a call that computes `what` of this many units, away from its path. Between two sizes it is linear in the
     /// size; beyond the smallest and the largest it is that of these.
     pub(crate) fn follow_up(&self, what: &str, units: u64) -> Duration {
-        let known = self.service_times.iter().filter(|time| time.workload == what);
-        let known = known.filter_map(|time| Some((time.units.get(), time.follow_up_us?)));
-        let micros = Around::find(known, units).map_or(self.follow_up_us, Around::linear);
+        let micros = self.by_size(what, units, |time| time.follow_up_us).unwrap_or(self.follow_up_us);
         Duration::from_secs_f64(micros / 1e6)
+    }
+
+    /// How much longer it takes to compute `what` of this many units for each other processor that computes at the same time, as a share; by size
+    /// as [`follow_up`](Self::follow_up), and 0 if it was not measured.
+    pub(crate) fn contention(&self, what: &str, units: u64) -> f64 {
+        self.by_size(what, units, |time| time.contention).unwrap_or(0.0)
+    }
+
+    fn by_size(&self, what: &str, units: u64, value: impl Fn(&ServicePieces) -> Option<f64> + Clone) -> Option<f64> {
+        let known = self.service_times.iter().filter(|time| time.workload == what);
+        let known = known.filter_map(|time| Some((time.units.get(), value(time)?)));
+        Around::find(known, units).map(Around::linear)
+    }
+
+    fn contentions(&self) -> impl Iterator<Item = f64> {
+        self.service_times.iter().filter_map(|time| time.contention)
     }
 
     /// All times of what follows a call, in microseconds.

@@ -73,6 +73,30 @@ fn what_follows_a_call_takes_time_by_the_size_of_the_call() {
     );
 }
 
+/// A machine with two processors, on which computations that run at the same time slow each other.
+fn contended(contention: f64) -> String {
+    let service = "workload = 'sobel'\nunits = 4096\nwarm_us = [[0.0, 820.0]]\ncold_us = [[0.0, 820.0]]";
+    format!("{}[[machine.service_time]]\n{service}\ncontention = {contention:?}\n", machine(2))
+}
+
+#[test]
+fn computations_that_run_at_the_same_time_slow_each_other() {
+    let alone = 30 + 300 + 820 + 500;
+    let machine = contended(1.0);
+    assert_eq!(latencies_us(&records_on_machine(&machine, "load.rate = 1"))[1..], [alone; 2]);
+    // The second calls of both users, when all connections are open, are less than a computation apart.
+    let users = "servers.workers = 4\nload.rate = 1\nload.users = 2\nload.think_time = '1s'";
+    let records = records_on_machine(&machine, users);
+    let [one, other] = &records.requests[4..6] else { panic!("{records:?}") };
+    let apart = other.intended_us - one.intended_us;
+    assert!((1..820).contains(&apart), "{apart}");
+    // What the two compute at the same time takes twice as long.
+    assert_eq!([one.latency_us, other.latency_us], [Some(alone + 820 - apart); 2]);
+    let records = records_on_machine(&contended(0.0), users);
+    assert_eq!([4, 5].map(|id| records.requests[id].latency_us), [Some(alone); 2]);
+    assert!(refused(&contended(10.5)).contains("`contention` of a service time is from 0 to 10, and here 10.5"));
+}
+
 #[test]
 fn a_frozen_server_does_not_work() {
     // The freeze begins in the service.
