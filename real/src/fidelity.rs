@@ -70,7 +70,7 @@ pub struct FidelityArgs {
     rates: Vec<f64>,
 
     /// Simulates each scenario also without these mechanisms of the calibration, one at a time, and the report says what each
-    /// explains: machine, coldness, sharing, pauses, follow-up, timers, sizes, connection, exit, or all that the calibration has.
+    /// explains: machine, coldness, sharing, contention, pauses, follow-up, timers, sizes, connection, exit, or all that the calibration has.
     #[arg(long, value_name = "MECHANISM,…", value_delimiter = ',', value_parser = Choice::parse)]
     leave_out: Vec<Choice>,
 }

@@ -16,6 +16,8 @@ pub(super) enum Mechanism {
     Coldness,
     /// Shared processors: each piece of work finds a free one.
     Sharing,
+    /// Computations that slow each other.
+    Contention,
     /// Pauses of the whole machine.
     Pauses,
     /// The work that follows a call away from its path.
@@ -58,6 +60,7 @@ impl Mechanism {
             Self::Machine => "a machine that all processes share",
             Self::Coldness => "processors that get cold",
             Self::Sharing => "processors that work waits for",
+            Self::Contention => "computations that slow each other",
             Self::Pauses => "pauses of the whole machine",
             Self::FollowUp => "work that follows a call",
             Self::Timers => "late timers",
@@ -75,13 +78,11 @@ impl Mechanism {
             }
             Self::Coldness => warm(calibration.get_mut("machine")),
             Self::Sharing => set(calibration, "cores", UNSHARED_CORES.into()),
+            Self::Contention => remove_from_services(calibration, "contention"),
             Self::Pauses => remove(calibration, "machine", "pauses"),
             Self::FollowUp => {
                 set(calibration, "follow_up_us", 0.0.into());
-                for service in table(calibration, "machine").and_then(|machine| services(machine)).into_iter().flatten()
-                {
-                    service.as_table_mut().and_then(|service| service.remove("follow_up_us"));
-                }
+                remove_from_services(calibration, "follow_up_us");
             }
             Self::Timers => {
                 calibration.remove("timer");
@@ -187,9 +188,12 @@ fn punctual(calibration: &mut Table) {
     }
 }
 
-/// The times of computations on the machine.
-fn services(machine: &mut Table) -> Option<&mut Vec<Value>> {
-    machine.get_mut("service_time")?.as_array_mut()
+/// Removes a key from the times of all computations on the machine.
+fn remove_from_services(calibration: &mut Table, key: &str) {
+    let services = table(calibration, "machine").and_then(|machine| machine.get_mut("service_time")?.as_array_mut());
+    for service in services.into_iter().flatten().filter_map(Value::as_table_mut) {
+        service.remove(key);
+    }
 }
 
 /// Keeps the smallest message of each workload.
@@ -217,7 +221,7 @@ mod tests {
         [[machine.message]]\nbytes = 4096\nto_server = { warm_us = [[0.0, 80.0]], cold_us = [[0.0, 300.0]] }\n\
         [[machine.message]]\nbytes = 256\nto_server = { warm_us = [[0.0, 70.0]], cold_us = [[0.0, 290.0]] }\n\
         [[machine.message]]\nworkload = 'dfs'\nbytes = 9\nto_server = { warm_us = [[0.0, 7.0]], cold_us = [[0.0, 9.0]] }\n\
-        [[machine.service_time]]\nworkload = 'dfs'\nunits = 9\nfollow_up_us = 3.0\n";
+        [[machine.service_time]]\nworkload = 'dfs'\nunits = 9\nfollow_up_us = 3.0\ncontention = 0.3\n";
 
     fn without(mechanism: Mechanism) -> Table {
         let [only] = calibrations(CALIBRATION, &[Choice::One(mechanism)]).unwrap().try_into().ok().unwrap();
@@ -233,6 +237,9 @@ mod tests {
         assert_eq!(machine(Mechanism::Sharing)["cores"].as_integer(), Some(UNSHARED_CORES));
         assert_eq!(machine(Mechanism::FollowUp)["follow_up_us"].as_float(), Some(0.0));
         assert_eq!(machine(Mechanism::FollowUp)["service_time"][0].get("follow_up_us"), None);
+        assert_eq!(machine(Mechanism::FollowUp)["service_time"][0]["contention"].as_float(), Some(0.3));
+        assert_eq!(machine(Mechanism::Contention)["service_time"][0].get("contention"), None);
+        assert_eq!(machine(Mechanism::Contention)["service_time"][0]["follow_up_us"].as_float(), Some(3.0));
         assert_eq!(machine(Mechanism::Timers)["timer"]["cold_us"].to_string(), "[[0.0, 0.0]]");
         assert!(!without(Mechanism::Connection)["link"].as_table().unwrap().contains_key("connect_us"));
 
@@ -252,7 +259,7 @@ mod tests {
             let calibrations = calibrations(CALIBRATION, chosen).unwrap();
             calibrations.iter().map(|without| without.facts.mechanism.clone()).collect::<Vec<_>>()
         };
-        let all = ["machine", "coldness", "sharing", "follow-up", "timers", "sizes", "connection"];
+        let all = ["machine", "coldness", "sharing", "contention", "follow-up", "timers", "sizes", "connection"];
         assert_eq!(names(&[Choice::All]), all);
         assert_eq!(names(&[Choice::One(Mechanism::Timers), Choice::One(Mechanism::Machine)]), ["machine", "timers"]);
         assert_eq!(names(&[]), [""; 0]);
