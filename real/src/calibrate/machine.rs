@@ -1,21 +1,23 @@
 //! The model of the machine that all processes of a run share: what a calibration's table `[machine]` says.
 //!
-//! It is fitted to fault-free runs at several rates, whose requests meet processors that are asleep, half awake and awake. Runs at other
-//! rates are predicted and not fitted.
+//! It is fitted to fault-free runs at several rates, whose requests meet processors that are asleep, half awake and awake, and to runs whose
+//! workers are held, in which the processors sleep before they answer. Runs at other rates are predicted and not fitted.
 //!
 //! | module | contents |
 //! | --- | --- |
 //! | `paths` | the moments of each request of a run, and the pauses of the machine |
 //! | `fit` | how processors get cold and warm |
 //! | `pieces` | the times of a piece of work on a warm and on a cold machine |
+//! | `contention` | how much computations slow each other |
 
+mod contention;
 mod fit;
 mod paths;
 mod pieces;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, fs};
+use std::{collections::BTreeMap, fs, time::Duration};
 
 use kernel::{
     measure::{
@@ -30,7 +32,8 @@ use kernel::{
 };
 
 use fit::Fit;
-use paths::{LATE, RunPaths, TO_CLIENT, TO_SERVER, median};
+pub(super) use paths::Load;
+use paths::{LATE, RunPaths, SERVICE, TO_CLIENT, TO_SERVER, median};
 use pieces::WarmAndCold;
 
 use super::{
@@ -38,11 +41,14 @@ use super::{
     samples::{quantile, written},
 };
 
-/// Rates of the runs that the model is fitted to, in requests per second, and the seconds of a run.
-pub(super) const FITTED: [(u64, u64); 4] = [(5, 12), (50, 7), (300, 4), (1_000, 3)];
+/// Loads of the runs that the model is fitted to.
+pub(super) const FITTED: [Load; 4] = [Load::new(5, 12), Load::new(50, 7), Load::new(300, 4), Load::new(1_000, 3)];
 
-/// Rates of the runs that the model predicts, and their seconds.
-pub(super) const HELD_OUT: [(u64, u64); 3] = [(20, 4), (150, 2), (600, 2)];
+/// Load of the runs with workers that are held, which the model is fitted to, too, beside those for the delays of such requests.
+pub(super) const HELD: Load = Load::new(300, 2).held_for(Duration::from_millis(4));
+
+/// Loads of the runs that the model predicts.
+pub(super) const HELD_OUT: [Load; 3] = [Load::new(20, 4), Load::new(150, 2), Load::new(600, 2)];
 
 /// The fewest requests that overlap no other at a rate that the model is fitted to.
 pub(super) const REQUESTS_MIN: usize = 50;
@@ -60,12 +66,39 @@ const THREAD_SWITCH_US: f64 = 10.0;
 /// The measurements of a machine's runs.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct MachineRuns {
-    /// Runs with images, at the rates that are fitted.
-    fitted: Vec<RunPaths>,
+    /// Runs with images, whose loads are fitted.
+    fitted: WorkloadRuns,
     /// Runs with images, at the other rates.
     held_out: Vec<RunPaths>,
     /// Runs of other workloads.
-    others: BTreeMap<&'static str, Vec<RunPaths>>,
+    others: BTreeMap<&'static str, WorkloadRuns>,
+}
+
+/// The runs of one workload.
+#[derive(Debug, Default, PartialEq)]
+struct WorkloadRuns {
+    /// Runs whose workers are free as soon as they have computed.
+    computing: Vec<RunPaths>,
+    /// Runs whose workers are held for longer.
+    held: Vec<RunPaths>,
+}
+
+impl WorkloadRuns {
+    fn add(&mut self, run: RunPaths) {
+        if run.is_held() { self.held.push(run) } else { self.computing.push(run) }
+    }
+
+    /// Returns the runs with held workers, in which the machine rests after the median time that the others compute.
+    fn held_with_rests(&self) -> Vec<RunPaths> {
+        let mut times: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+        for path in self.computing.iter().flat_map(RunPaths::counted) {
+            times.entry(path.size.clone()).or_default().push(path.took(SERVICE));
+        }
+        let computing = times.into_iter().filter_map(|(size, times)| Some((size, median(times)?))).collect();
+        let mut held = self.held.clone();
+        held.iter_mut().for_each(|run| run.rest(&computing));
+        held
+    }
 }
 
 /// A rate that the model cannot be fitted to: nearly every request of its runs overlapped another one.
@@ -87,27 +120,24 @@ pub(super) enum Purpose {
 }
 
 impl MachineRuns {
-    /// Adds a run at a rate, whose processes used this much processor time.
-    pub(super) fn add(&mut self, records: &Records, (rate, seconds): (u64, u64), processor_us: f64, purpose: Purpose) {
-        let run = RunPaths::from_records(records, rate, seconds as f64, processor_us);
+    /// Adds a run with this load, whose processes used this much processor time.
+    pub(super) fn add(&mut self, records: &Records, load: Load, processor_us: f64, purpose: Purpose) {
+        let run = RunPaths::from_records(records, load, processor_us);
         match purpose {
-            Purpose::Fit => self.fitted.push(run),
+            Purpose::Fit => self.fitted.add(run),
             Purpose::HoldOut => self.held_out.push(run),
-            Purpose::Other(workload) => self.others.entry(workload).or_default().push(run),
+            Purpose::Other(workload) => self.others.entry(workload).or_default().add(run),
         }
     }
 
     /// Leaves the rates out of the fit whose runs have too few requests that overlap no other, and returns them. The model predicts their runs.
     pub(super) fn leave_out_overloaded(&mut self) -> Vec<OverloadedRate> {
         let mut alone: BTreeMap<u64, usize> = BTreeMap::new();
-        for run in &self.fitted {
-            *alone.entry(run.rate).or_default() += run.counted().count();
+        for run in &self.fitted.computing {
+            *alone.entry(run.load.rate).or_default() += run.counted().count();
         }
         alone.retain(|_, requests| *requests < REQUESTS_MIN);
-        let runs = std::mem::take(&mut self.fitted).into_iter();
-        let overloaded: Vec<_>;
-        (overloaded, self.fitted) = runs.partition(|run| alone.contains_key(&run.rate));
-        self.held_out.extend(overloaded);
+        self.held_out.extend(self.fitted.computing.extract_if(.., |run| alone.contains_key(&run.load.rate)));
         alone.into_iter().map(|(rate, requests)| OverloadedRate { rate, requests }).collect()
     }
 }
@@ -135,6 +165,8 @@ struct ServiceTimes {
     times: WarmAndCold,
     /// Processor time of what follows a call, in microseconds; `None` if the runs had several sizes.
     follow_up_us: Option<f64>,
+    /// How much longer computations take while another processor computes, as a share.
+    contention: f64,
 }
 
 /// The times of messages of one size.
@@ -152,6 +184,8 @@ struct MessageTimes {
 #[derive(Debug)]
 struct Prediction {
     rate: u64,
+    /// The least time that a request holds its worker.
+    hold: Duration,
     is_fitted: bool,
     requests: usize,
     /// Medians in microseconds; `None` without requests.
@@ -163,12 +197,18 @@ struct Prediction {
 impl MachineModel {
     /// Fits the model to the runs on a machine with this many processors. `None` if there were none.
     pub(super) fn fit(cores: usize, runs: &MachineRuns) -> Option<Self> {
-        let fit = fit::fit(&runs.fitted);
-        let of_pictures = samples(&runs.fitted, &fit);
+        let held = runs.fitted.held_with_rests();
+        let fitted: Vec<_> = runs.fitted.computing.iter().chain(&held).collect();
+        let fit = fit::fit(&fitted);
+        let of_pictures = samples(&fitted, &fit);
         let timer = WarmAndCold::fit(of_pictures.values().flat_map(|stages| stages[LATE].clone()).collect())?;
         let mut messages = Vec::new();
         let mut services = Vec::new();
-        let others = runs.others.iter().map(|(workload, runs)| (*workload, samples(runs, &fit), runs.as_slice()));
+        let others = runs.others.iter().map(|(workload, runs)| {
+            let held = runs.held_with_rests();
+            let samples = samples(&runs.computing.iter().chain(&held).collect::<Vec<_>>(), &fit);
+            (*workload, samples, runs.computing.as_slice())
+        });
         for (workload, by_size, runs) in [("sobel", of_pictures, &[][..])].into_iter().chain(others) {
             for (size, stages) in by_size {
                 let [_, to_server, service, to_client] = stages.map(WarmAndCold::fit);
@@ -177,37 +217,46 @@ impl MachineModel {
                 };
                 let own = (workload != "sobel").then_some(workload);
                 let bytes = reply_bytes(&size);
+                let around = to_server.median_at(0.0) + to_client.median_at(0.0);
                 messages.push(MessageTimes { workload: own, size: size.clone(), bytes, to_server, to_client });
                 let follow_up_us = follow_up(runs.iter().filter(|run| run.has_only(&size)));
-                services.push(ServiceTimes { workload, size, times: service, follow_up_us });
+                let around_us = around + follow_up_us.unwrap_or(0.0);
+                let contention = contention::contention(cores, runs, &size, around_us);
+                services.push(ServiceTimes { workload, size, times: service, follow_up_us, contention });
             }
         }
         messages.sort_by_key(|times| (times.workload, times.bytes));
         let mut model = Self {
             cores,
             fit,
-            pauses: pauses(&runs.fitted),
-            follow_up_us: follow_up(runs.fitted.iter()).unwrap_or(0.0),
+            pauses: pauses(&runs.fitted.computing),
+            follow_up_us: follow_up(runs.fitted.computing.iter()).unwrap_or(0.0),
             timer,
             messages,
             services,
             predictions: Vec::new(),
         };
-        let mut rates: Vec<u64> = runs.fitted.iter().chain(&runs.held_out).map(|run| run.rate).collect();
-        rates.sort_unstable();
-        rates.dedup();
-        model.predictions = rates.into_iter().map(|rate| model.predict(rate, runs)).collect();
+        let compared: Vec<_> = runs.held_out.iter().map(|run| (run, false)).collect();
+        let compared: Vec<_> = fitted.iter().map(|run| (*run, true)).chain(compared).collect();
+        let mut loads: Vec<_> = compared.iter().map(|(run, _)| (run.load.hold, run.load.rate)).collect();
+        loads.sort_unstable();
+        loads.dedup();
+        model.predictions = loads.into_iter().map(|load| model.predict(load, &compared)).collect();
         Some(model)
     }
 
-    /// Returns how the medians of the runs at this rate compare with those that the model predicts for their coldness.
-    fn predict(&self, rate: u64, runs: &MachineRuns) -> Prediction {
+    /// Returns how the medians of the runs at this rate, whose workers are held for this time, compare with those that the model predicts for
+    /// their coldness. `runs` are all, and whether the model is fitted to them.
+    fn predict(&self, (hold, rate): (Duration, u64), runs: &[(&RunPaths, bool)]) -> Prediction {
         let mut measured: [Vec<f64>; STAGES] = Default::default();
         let mut shares: [Vec<f64>; STAGES] = Default::default();
-        for run in runs.fitted.iter().chain(&runs.held_out).filter(|run| run.rate == rate) {
+        let runs = runs.iter().filter(|(run, _)| (run.load.hold, run.load.rate) == (hold, rate));
+        let mut is_fitted = false;
+        for (run, of_fit) in runs {
+            is_fitted |= of_fit;
             let coldness = run.coldness(self.fit.rates);
-            for (path, coldness) in run.paths.iter().zip(coldness).filter(|(path, _)| path.counts) {
-                for stage in 0..STAGES {
+            for (path, coldness) in run.paths.iter().zip(coldness).filter(|(path, _)| path.counts()) {
+                for stage in run.measured_stages() {
                     if let Some(times) = self.times(stage, &path.size) {
                         let took = path.took(stage);
                         measured[stage].push(took);
@@ -218,8 +267,7 @@ impl MachineModel {
             }
         }
         let requests = measured[LATE].len();
-        let is_fitted = runs.fitted.iter().any(|run| run.rate == rate);
-        Prediction { rate, is_fitted, requests, measured: measured.map(median), share: shares.map(median) }
+        Prediction { rate, hold, is_fitted, requests, measured: measured.map(median), share: shares.map(median) }
     }
 
     /// Returns the times of a stage of requests with images of this size.
@@ -240,16 +288,22 @@ impl MachineModel {
     pub(super) fn table(&self) -> String {
         let mut table = TextTable::new(&[
             ("requests/s", Align::Right),
+            ("held for", Align::Right),
             ("requests", Align::Right),
             ("model", Align::Left),
             ("stage", Align::Left),
             ("measured p50", Align::Right),
             ("off by", Align::Right),
         ]);
-        for Prediction { rate, is_fitted, requests, measured, share } in &self.predictions {
+        for Prediction { rate, hold, is_fitted, requests, measured, share } in &self.predictions {
             for (stage, name) in STAGE_NAMES.into_iter().enumerate() {
+                if stage == SERVICE && !hold.is_zero() {
+                    // It takes as long as it was configured.
+                    continue;
+                }
                 table.row(vec![
                     rate.to_string(),
+                    duration(hold.as_secs_f64()),
                     requests.to_string(),
                     if *is_fitted { "fitted" } else { "predicted" }.to_owned(),
                     name.to_owned(),
@@ -271,7 +325,7 @@ impl MachineModel {
     /// The table `[machine]` of a calibration.
     pub(super) fn to_toml(&self) -> String {
         let rates = self.fit.rates;
-        let fitted = self.predictions.iter().filter(|prediction| prediction.is_fitted);
+        let fitted = self.predictions.iter().filter(|prediction| prediction.is_fitted && prediction.hold.is_zero());
         let fitted: Vec<_> = fitted.map(|prediction| prediction.rate.to_string()).collect();
         let mut lines = vec![
             String::new(),
@@ -306,12 +360,13 @@ impl MachineModel {
                 lines.push(format!("{direction}.cold_us = {}", written(&times.cold)));
             }
         }
-        for ServiceTimes { workload, size, times, follow_up_us } in &self.services {
+        for ServiceTimes { workload, size, times, follow_up_us, contention } in &self.services {
             lines.extend([String::new(), "[[machine.service_time]]".to_owned()]);
             lines.push(format!("workload = \"{workload}\""));
             lines.push(format!("units = {}        # {size}", units(size)));
             lines.extend(both(times));
             lines.extend(follow_up_us.map(|micros| format!("follow_up_us = {micros:.1}")));
+            lines.push(format!("contention = {contention:.3}"));
         }
         lines.push(String::new());
         lines.join("\n")
@@ -328,12 +383,12 @@ fn samples_of(times: &WarmAndCold) -> String {
 }
 
 /// Pairs (coldness, microseconds) of each stage of the requests that count, by size.
-fn samples(runs: &[RunPaths], fit: &Fit) -> BTreeMap<String, [Vec<(f64, f64)>; STAGES]> {
+fn samples(runs: &[&RunPaths], fit: &Fit) -> BTreeMap<String, [Vec<(f64, f64)>; STAGES]> {
     let mut by_size: BTreeMap<String, [Vec<(f64, f64)>; STAGES]> = BTreeMap::new();
     for run in runs {
-        for (path, coldness) in run.paths.iter().zip(run.coldness(fit.rates)).filter(|(path, _)| path.counts) {
+        for (path, coldness) in run.paths.iter().zip(run.coldness(fit.rates)).filter(|(path, _)| path.counts()) {
             let stages = by_size.entry(path.size.clone()).or_default();
-            (0..STAGES).for_each(|stage| stages[stage].push((coldness[stage], path.took(stage))));
+            run.measured_stages().for_each(|stage| stages[stage].push((coldness[stage], path.took(stage))));
         }
     }
     by_size
@@ -341,22 +396,25 @@ fn samples(runs: &[RunPaths], fit: &Fit) -> BTreeMap<String, [Vec<(f64, f64)>; S
 
 /// Returns pauses in a second, and the quantiles of their lengths; `None` if there were none.
 fn pauses(runs: &[RunPaths]) -> Option<(f64, Vec<(f64, f64)>)> {
-    let busy = || runs.iter().filter(|run| run.rate >= PAUSES_FROM_RATE);
-    let mut lengths: Vec<f64> = busy().flat_map(|run| run.pauses.clone()).collect();
+    let mut lengths = Vec::new();
+    let mut seconds = 0;
+    for run in runs.iter().filter(|run| run.load.rate >= PAUSES_FROM_RATE) {
+        lengths.extend(&run.pauses);
+        seconds += run.load.seconds;
+    }
     lengths.sort_by(f64::total_cmp);
-    let seconds: f64 = busy().map(|run| run.seconds).sum();
     // To 0.1 µs, as all times of a calibration.
     let at = |probability| Some((probability, (quantile(&lengths, probability)? * 10.0).round() / 10.0));
     let quantiles: Option<Vec<_>> = [0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0].map(at).into_iter().collect();
-    Some((lengths.len() as f64 / seconds, quantiles?))
+    Some((lengths.len() as f64 / seconds as f64, quantiles?))
 }
 
 /// Returns the processor time of a call that no stage of it contains, in microseconds: from the runs at the lowest and the highest rate,
 /// as the processes take the same time to start in both. `None` without runs at two rates, or if all requests at the highest overlap.
 fn follow_up<'a>(runs: impl Iterator<Item = &'a RunPaths> + Clone) -> Option<f64> {
-    let rates = || runs.clone().map(|run| run.rate);
+    let rates = || runs.clone().map(|run| run.load.rate);
     let of_rate = |rate: u64| {
-        let runs = runs.clone().filter(move |run| run.rate == rate);
+        let runs = runs.clone().filter(move |run| run.load.rate == rate);
         runs.fold((0.0, 0.0), |(time, calls), run| (time + run.processor_us, calls + run.paths.len() as f64))
     };
     let highest = rates().max()?;
@@ -365,7 +423,7 @@ fn follow_up<'a>(runs: impl Iterator<Item = &'a RunPaths> + Clone) -> Option<f64
         return None;
     }
     let of_call = (high.0 - low.0) / (high.1 - low.1);
-    let busiest = runs.filter(|run| run.rate == highest);
+    let busiest = runs.filter(|run| run.load.rate == highest);
     let paths: Vec<_> = busiest.flat_map(RunPaths::counted).collect();
     if paths.is_empty() {
         // The time of a request that overlaps others is not its processor time.

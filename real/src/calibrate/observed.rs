@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use kernel::{
+    measure::stages,
     record::{Event, Records},
     status::Outcome,
 };
@@ -40,16 +41,20 @@ impl Observed {
         let finished = finished(records);
         let min = service_time_min.as_secs_f64() * 1e6;
         for row in records.requests.iter().filter(|row| row.status == Outcome::OK && row.attempts == 1) {
-            let (Some(sent), Some(done)) = (row.sent_us, row.done_us) else { continue };
-            let Some(&(end, held)) = finished.get(&row.id) else { continue };
+            let Some(moments) = finished.get(&row.id).and_then(|finished| stages::moments(row, *finished)) else {
+                continue;
+            };
+            let [_, sent, ..] = moments;
             if sent <= opened {
                 continue;
             }
-            observed.client_late.push(micros(sent, row.intended_us));
+            let [late, to_server, held, to_client] =
+                std::array::from_fn(|stage| micros(moments[stage + 1], moments[stage]));
+            observed.client_late.push(late);
             let path = observed.by_size.entry(row.size.clone()).or_default();
-            path.to_server.push(micros(end.saturating_sub(held), sent));
-            path.held.push((held as f64 - min).max(0.0));
-            path.to_client.push(micros(done, end));
+            path.to_server.push(to_server);
+            path.held.push((held - min).max(0.0));
+            path.to_client.push(to_client);
         }
         observed
     }

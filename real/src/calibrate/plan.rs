@@ -10,7 +10,7 @@ use kernel::{
 };
 
 use super::{
-    machine::{FITTED, HELD_OUT, Purpose, processor_us},
+    machine::{FITTED, HELD, HELD_OUT, Load, Purpose, processor_us},
     measurement::{CalibrationError, Measurement, Measures},
     observed::{Observed, computing},
 };
@@ -129,37 +129,38 @@ struct CalibrationRun {
 /// What the rows of a run are read for.
 #[derive(Clone, Copy)]
 enum Quantity {
-    /// The model of the machine, with the rate and the seconds.
+    /// The model of the machine.
     Machine(Load, Purpose),
-    /// The stages of its requests, with the least time that a worker is held.
-    Stages(Measures, Duration),
+    /// The stages of its requests.
+    Stages(Measures, Load),
     /// What the service of an app computes.
     App,
 }
-
-/// Requests per second, and seconds.
-type Load = (u64, u64);
 
 /// Number of rounds that have the runs at several rates. The processors of a virtual machine are faster at one time and slower at another: each round
 /// has all rates.
 const MACHINE_ROUNDS: usize = 3;
 
-/// The other workloads of the runs for the model of the machine, with their settings, and their rates and seconds: one that lets the
-/// processors sleep, and one that keeps the caches warm.
-const MACHINE_OTHERS: [(&str, &str, [Load; 2]); 5] = [
-    ("dfs", "nodes = 20\nedges = 40", [(20, 2), (1_000, 1)]),
-    ("dfs", "nodes = 2000\nedges = 6000", [(20, 2), (1_000, 1)]),
-    ("dfs", "nodes = 20000\nedges = 60000", [(20, 2), (400, 1)]),
+/// The other workloads of the runs for the model of the machine, with their settings, and their loads: one that lets the processors sleep,
+/// one that keeps the caches warm, and one whose workers are held, so that the processors sleep before they answer.
+const MACHINE_OTHERS: [(&str, &str, &[Load]); 5] = [
+    ("dfs", "nodes = 20\nedges = 40", &[Load::new(20, 2), Load::new(1_000, 1)]),
+    ("dfs", "nodes = 2000\nedges = 6000", &[Load::new(20, 2), Load::new(1_000, 1), HELD_OTHER]),
+    ("dfs", "nodes = 20000\nedges = 60000", &[Load::new(20, 2), Load::new(400, 1)]),
     // At a higher rate, most of the requests overlap.
-    ("dfs", "nodes = 100000\nedges = 300000", [(10, 3), (40, 4)]),
-    ("backend", PROMPT, [(20, 2), (1_000, 1)]),
+    ("dfs", "nodes = 100000\nedges = 300000", &[Load::new(10, 3), Load::new(40, 4)]),
+    ("backend", PROMPT, &[Load::new(20, 2), Load::new(1_000, 1), HELD_OTHER]),
 ];
 
+/// The load of the other workloads on workers that are held.
+const HELD_OTHER: Load = Load::new(80, 1).held_for(Duration::from_millis(12));
+
 /// Returns the scenario of a run for the model of the machine. `workload` has the keys of that table.
-fn machine_scenario(workload: &str, (rate, seconds): Load) -> Result<Scenario, ScenarioError> {
+fn machine_scenario(workload: &str, Load { rate, seconds, hold }: Load) -> Result<Scenario, ScenarioError> {
     let text = format!(
-        "name = 'calibration-machine'\nduration = '{seconds}s'\n[servers]\nworkers = 16\n[workload]\n{workload}\n\
-         [load]\nrate = {rate}\narrivals = 'poisson'\n"
+        "name = 'calibration-machine'\nduration = '{seconds}s'\n[servers]\nworkers = 16\nservice_time_min = '{}ms'\n[workload]\n\
+         {workload}\n[load]\nrate = {rate}\narrivals = 'poisson'\n",
+        hold.as_millis()
     );
     Scenario::parse("calibration", &text, &[])
 }
@@ -167,18 +168,19 @@ fn machine_scenario(workload: &str, (rate, seconds): Load) -> Result<Scenario, S
 /// Returns the runs for the model of the machine of one round, with images of these sizes.
 fn machine_runs(sizes: &str, round: usize) -> Result<Vec<CalibrationRun>, ScenarioError> {
     let pictures = format!("sizes = [{sizes}]");
-    let mut loads: Vec<_> = FITTED.map(|load| (Purpose::Fit, pictures.clone(), load)).into();
+    let fitted = FITTED.into_iter().chain([HELD]);
+    let mut loads: Vec<_> = fitted.map(|load| (Purpose::Fit, pictures.clone(), load)).collect();
     loads.extend(HELD_OUT.map(|load| (Purpose::HoldOut, pictures.clone(), load)));
     for (workload, keys, of_workload) in MACHINE_OTHERS {
         let text = format!("kind = '{workload}'\n{keys}");
-        loads.extend(of_workload.map(|load| (Purpose::Other(workload), text.clone(), load)));
+        loads.extend(of_workload.iter().map(|load| (Purpose::Other(workload), text.clone(), *load)));
     }
     let count = loads.len();
     let runs = loads.into_iter().enumerate().map(|(place, (purpose, workload, load))| {
         Ok(CalibrationRun {
             scenario: machine_scenario(&workload, load)?,
             seed: (round * count + place) as u64,
-            seconds: load.1 + OVERHEAD_SECONDS,
+            seconds: load.seconds + OVERHEAD_SECONDS,
             quantity: Quantity::Machine(load, purpose),
         })
     });
@@ -189,12 +191,12 @@ fn machine_runs(sizes: &str, round: usize) -> Result<Vec<CalibrationRun>, Scenar
 fn stage_runs(sizes: &str, round: usize) -> Result<Vec<CalibrationRun>, ScenarioError> {
     let kinds = KINDS.into_iter().chain(RunKind::of_other_workloads());
     let runs = kinds.map(|kind| {
-        let service_time_min = Duration::from_millis(kind.service_time_min_ms);
+        let hold = Duration::from_millis(kind.service_time_min_ms);
         Ok(CalibrationRun {
             scenario: kind.scenario(sizes)?,
             seed: round as u64,
             seconds: kind.seconds + OVERHEAD_SECONDS,
-            quantity: Quantity::Stages(kind.measures(), service_time_min),
+            quantity: Quantity::Stages(kind.measures(), Load::new(kind.rate, kind.seconds).held_for(hold)),
         })
     });
     runs.collect()
@@ -239,8 +241,12 @@ impl CalibrationPlan {
             let (records, processor_us) = record(run, &place)?;
             match run.quantity {
                 Quantity::Machine(load, purpose) => measurement.machine.add(&records, load, processor_us, purpose),
-                Quantity::Stages(quantity, service_time_min) => {
-                    measurement.samples_mut(quantity).add(Observed::from_records(&records, service_time_min));
+                Quantity::Stages(quantity, load) => {
+                    measurement.samples_mut(quantity).add(Observed::from_records(&records, load.hold));
+                    if quantity == Measures::Waiting {
+                        // These processors sleep before each answer, at a load that no other run for the machine has.
+                        measurement.machine.add(&records, load, processor_us, Purpose::Fit);
+                    }
                 }
                 Quantity::App => measurement.add_computing(computing(&records)),
             }

@@ -40,7 +40,7 @@ pub(super) struct Fit {
 }
 
 /// Searches the parameters, one after another, with smaller and smaller steps.
-pub(super) fn fit(runs: &[RunPaths]) -> Fit {
+pub(super) fn fit(runs: &[&RunPaths]) -> Fit {
     let mut best = fit_of(runs, START);
     for step in STEPS {
         for _ in 0..ROUNDS {
@@ -80,17 +80,17 @@ impl Fit {
     }
 }
 
-fn fit_of(runs: &[RunPaths], rates: ColdnessRates) -> Fit {
+fn fit_of(runs: &[&RunPaths], rates: ColdnessRates) -> Fit {
     let mut sums: BTreeMap<(usize, &str), Sums> = BTreeMap::new();
     for run in runs {
         let counted = run.counted().count();
         // Every rate counts as much as any other, however many requests it has.
         let weight = 1.0 / counted.max(1) as f64;
-        for (path, coldness) in run.paths.iter().zip(run.coldness(rates)).filter(|(path, _)| path.counts) {
-            for (stage, coldness) in coldness.into_iter().enumerate() {
+        for (path, coldness) in run.paths.iter().zip(run.coldness(rates)).filter(|(path, _)| path.counts()) {
+            for stage in run.measured_stages() {
                 // The lateness of a timer does not depend on the size.
                 let size = if stage == LATE { "" } else { &path.size };
-                sums.entry((stage, size)).or_default().add(weight, coldness, path.took(stage));
+                sums.entry((stage, size)).or_default().add(weight, coldness[stage], path.took(stage));
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The moments of the requests of one run, and the pauses of the machine in it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use kernel::{
     coldness::{Coldness, ColdnessRates},
@@ -27,6 +27,29 @@ const SAME_PAUSE_US: f64 = 100.0;
 /// Requests in the first microseconds after the last connection was opened are left out: caches of the processes are empty.
 const WARM_UP_US: f64 = 50_000.0;
 
+/// The load of a run without faults.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(in crate::calibrate) struct Load {
+    /// Requests per second.
+    pub(in crate::calibrate) rate: u64,
+    /// Length of the run.
+    pub(in crate::calibrate) seconds: u64,
+    /// The least time that a request holds its worker. The machine rests when the worker has computed its answer and waits for the end of
+    /// that time.
+    pub(in crate::calibrate) hold: Duration,
+}
+
+impl Load {
+    pub(in crate::calibrate) const fn new(rate: u64, seconds: u64) -> Self {
+        Self { rate, seconds, hold: Duration::ZERO }
+    }
+
+    /// Returns the same load on workers that a request holds for this time at least.
+    pub(in crate::calibrate) const fn held_for(self, hold: Duration) -> Self {
+        Self { hold, ..self }
+    }
+}
+
 /// One request, in microseconds of the run.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Path {
@@ -34,9 +57,12 @@ pub(super) struct Path {
     pub(super) size: String,
     /// When it was intended to be sent, was sent, was taken by a worker, left the worker, and was answered.
     pub(super) moments: [f64; STAGES + 1],
-    /// False if it is left out of all distributions: the machine paused, its connection was new, or it shared the machine with another
-    /// request.
-    pub(super) counts: bool,
+    /// From when until when the machine has nothing to do for it, between its computing and the end of the time for which it holds its worker.
+    pub(super) rest: Option<(f64, f64)>,
+    /// True if the machine paused, or if its connection was new: it says nothing.
+    pub(super) is_disturbed: bool,
+    /// True if it shared the machine with another request: it is left out of all distributions.
+    pub(super) overlaps: bool,
 }
 
 impl Path {
@@ -44,67 +70,171 @@ impl Path {
     pub(super) fn took(&self, stage: usize) -> f64 {
         self.moments[stage + 1] - self.moments[stage]
     }
+
+    /// Returns whether its times are those of a request that has the machine for itself.
+    pub(super) fn counts(&self) -> bool {
+        !self.is_disturbed && !self.overlaps
+    }
+
+    /// Returns the times in which the machine works for it: one, or two with a rest between them.
+    fn busy(&self) -> impl Iterator<Item = (f64, f64)> + use<> {
+        let (begin, end) = (self.moments[0], self.moments[STAGES]);
+        let (first, second) = match self.rest {
+            Some((from, until)) => ((begin, from), Some((until, end))),
+            None => ((begin, end), None),
+        };
+        [first].into_iter().chain(second)
+    }
+}
+
+/// What happens at a moment of a run. At one moment it happens in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Happens {
+    /// A request is intended, on a machine that may rest.
+    Intended { place: usize },
+    /// The machine has something more to do.
+    Works,
+    /// A later stage of a request begins.
+    Begins { place: usize, stage: usize },
+    /// Something that the machine did is done.
+    Rests,
 }
 
 /// The requests of one run at a constant rate, by intended time.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct RunPaths {
-    /// Requests per second.
-    pub(super) rate: u64,
+    pub(super) load: Load,
     pub(super) paths: Vec<Path>,
     /// Lengths of the pauses of the machine, in microseconds.
     pub(super) pauses: Vec<f64>,
-    /// Length of the run, in seconds.
-    pub(super) seconds: f64,
     /// Processor time of all processes of the run, in microseconds.
     pub(super) processor_us: f64,
+    /// What happens in the run, by time in microseconds.
+    timeline: Vec<(f64, Happens)>,
 }
 
 impl RunPaths {
-    /// Reads the rows of a run at this rate. Requests with more than one attempt are left out.
-    pub(super) fn from_records(records: &Records, rate: u64, seconds: f64, processor_us: f64) -> Self {
+    /// Reads the rows of a run with this load. Requests with more than one attempt are left out. A run whose workers are held has to
+    /// [`rest`](Self::rest) before it is used.
+    pub(super) fn from_records(records: &Records, load: Load, processor_us: f64) -> Self {
         let opened = opened(records) as f64 + WARM_UP_US;
         let finished = finished(records);
         let of_row = |row: &RequestRow| {
             let moments = moments(row, *finished.get(&row.id)?)?.map(|micros| micros as f64);
-            Some(Path { size: row.size.clone(), moments, counts: moments[TO_SERVER] > opened })
+            Some(Path {
+                size: row.size.clone(),
+                moments,
+                rest: None,
+                is_disturbed: moments[TO_SERVER] <= opened,
+                overlaps: false,
+            })
         };
         let rows = records.requests.iter().filter(|row| row.status == Outcome::OK && row.attempts == 1);
         let mut paths: Vec<Path> = rows.filter_map(of_row).collect();
         paths.sort_by(|one, other| one.moments[LATE].total_cmp(&other.moments[LATE]));
-        let mut run = Self { rate, paths, pauses: Vec::new(), seconds, processor_us };
+        let mut run = Self::new(load, paths, processor_us);
         run.find_pauses();
-        run.leave_out_overlapping();
+        if !run.is_held() {
+            run.leave_out_overlapping();
+        }
         run
+    }
+
+    /// Creates a run of these requests, in the order of their intended times.
+    pub(super) fn new(load: Load, paths: Vec<Path>, processor_us: f64) -> Self {
+        let mut run = Self { load, paths, processor_us, ..Self::default() };
+        run.set_timeline();
+        run
+    }
+
+    /// Returns true if its workers are held for longer than they compute.
+    pub(super) fn is_held(&self) -> bool {
+        !self.load.hold.is_zero()
+    }
+
+    /// Lets the machine rest between the computing of each request and the end of the time for which it holds its worker. `computing` is
+    /// how long requests of a size compute, in microseconds, as rows do not have it where workers are held; other sizes are left out.
+    pub(super) fn rest(&mut self, computing: &BTreeMap<String, f64>) {
+        let hold = self.load.hold.as_secs_f64() * 1e6;
+        for path in &mut self.paths {
+            let started = path.moments[SERVICE];
+            let until = started + hold;
+            let from = computing.get(&path.size).map(|computes| started + computes);
+            path.is_disturbed |= from.is_none();
+            path.rest = from.filter(|from| *from < until).map(|from| (from, until.min(path.moments[TO_CLIENT])));
+        }
+        self.leave_out_overlapping();
+        self.set_timeline();
+    }
+
+    /// Returns the stages whose times are those of the machine: the service of a worker that is held takes as long as it was configured.
+    pub(super) fn measured_stages(&self) -> impl Iterator<Item = usize> + use<> {
+        let is_held = self.is_held();
+        (0..STAGES).filter(move |stage| !(is_held && *stage == SERVICE))
     }
 
     /// Leaves out the requests that were under way at the same time as another one. Their stages contain what they waited for each other's
     /// processors and threads, which a simulation adds by itself: with those of large graphs, two thirds of a service time were such waits.
     fn leave_out_overlapping(&mut self) {
+        let mut busy = Vec::with_capacity(self.paths.len());
+        for (place, path) in self.paths.iter().enumerate() {
+            busy.extend(path.busy().map(|(from, until)| (from, until, place)));
+        }
+        busy.sort_by(|one, other| one.0.total_cmp(&other.0));
         let mut busy_until = f64::NEG_INFINITY;
         // The place of the request that keeps the machine busy for the longest.
         let mut busy_with = 0;
-        for place in 0..self.paths.len() {
-            let Path { moments, .. } = self.paths[place];
-            if moments[0] < busy_until {
-                self.paths[busy_with].counts = false;
-                self.paths[place].counts = false;
+        for (from, until, place) in busy {
+            if from < busy_until {
+                self.paths[busy_with].overlaps = true;
+                self.paths[place].overlaps = true;
             }
-            if moments[STAGES] > busy_until {
-                busy_until = moments[STAGES];
+            if until > busy_until {
+                busy_until = until;
                 busy_with = place;
             }
         }
     }
 
+    /// Puts what happens in the run in the order of time.
+    fn set_timeline(&mut self) {
+        self.timeline.clear();
+        for (place, path) in self.paths.iter().enumerate() {
+            self.timeline.push((path.moments[0], Happens::Intended { place }));
+            self.timeline.extend((1..STAGES).map(|stage| (path.moments[stage], Happens::Begins { place, stage })));
+            let busy = path.busy().flat_map(|(from, until)| [(from, Happens::Works), (until, Happens::Rests)]);
+            self.timeline.extend(busy);
+        }
+        self.timeline.sort_by(|one, other| one.0.total_cmp(&other.0).then(one.1.cmp(&other.1)));
+    }
+
     /// Returns the requests that count.
     pub(super) fn counted(&self) -> impl Iterator<Item = &Path> {
-        self.paths.iter().filter(|path| path.counts)
+        self.paths.iter().filter(|path| path.counts())
     }
 
     /// Returns whether all requests are of this size.
     pub(super) fn has_only(&self, size: &str) -> bool {
         self.paths.iter().all(|path| path.size == size)
+    }
+
+    /// Returns for how long this many requests were served at once, in microseconds.
+    pub(super) fn served_at_once(&self) -> BTreeMap<usize, f64> {
+        let mut changes = Vec::with_capacity(2 * self.paths.len());
+        for path in &self.paths {
+            changes.extend([(path.moments[SERVICE], true), (path.moments[TO_CLIENT], false)]);
+        }
+        changes.sort_by(|one, other| one.0.total_cmp(&other.0));
+        let mut times = BTreeMap::new();
+        let mut served = 0_usize;
+        let mut since = 0.0;
+        for (at, begins) in changes {
+            *times.entry(served).or_default() += at - since;
+            since = at;
+            // One that takes no time at all may end before it begins.
+            served = if begins { served + 1 } else { served.saturating_sub(1) };
+        }
+        times
     }
 
     /// Finds the times in which stages were held up, and leaves out the requests that overlap them.
@@ -120,7 +250,9 @@ impl RunPaths {
             .collect();
         let held_up = self.counted().flat_map(|path| {
             let medians = &medians[&path.size];
-            (0..STAGES).filter_map(|stage| {
+            // Long computations differ by more than a pause is long, and more so if they slow each other.
+            let stages = (0..STAGES).filter(|stage| *stage != SERVICE || medians[SERVICE] < PAUSE_MIN_US);
+            stages.filter_map(|stage| {
                 let is_held_up = path.took(stage) > medians[stage] + PAUSE_MIN_US;
                 is_held_up.then(|| (path.moments[stage] + medians[stage], path.moments[stage + 1]))
             })
@@ -139,30 +271,35 @@ impl RunPaths {
             let until = path.moments[STAGES];
             // The first pause that ends after the request begins.
             let next = pauses.partition_point(|pause| pause.1 < from);
-            path.counts &= pauses.get(next).is_none_or(|pause| pause.0 > until);
+            path.is_disturbed |= pauses.get(next).is_some_and(|pause| pause.0 <= until);
         }
         self.pauses = pauses.into_iter().map(|(from, until)| until - from).collect();
     }
 
     /// Returns the coldness of the machine at the beginning of each stage of each request, as the model has it: the machine works from the
-    /// intended time of a request until it is answered.
+    /// intended time of a request until it is answered, without its [`rest`](Path::rest).
     pub(super) fn coldness(&self, rates: ColdnessRates) -> Vec<[f64; STAGES]> {
         let mut machine = Coldness::new(rates);
-        let mut busy_until = 0.0;
-        let of_path = |path: &Path| {
-            if path.moments[0] > busy_until {
-                machine.end_work(instant(busy_until));
+        let mut coldness = vec![[0.0; STAGES]; self.paths.len()];
+        let mut busy = 0;
+        for (at, happens) in &self.timeline {
+            let now = instant(*at);
+            match *happens {
+                Happens::Intended { place } => coldness[place][LATE] = machine.at(now),
+                Happens::Begins { place, stage } => coldness[place][stage] = machine.at(now),
+                Happens::Works => {
+                    busy += 1;
+                    machine.begin_work(now);
+                }
+                Happens::Rests => {
+                    busy -= 1;
+                    if busy == 0 {
+                        machine.end_work(now);
+                    }
+                }
             }
-            let at_rest = machine.at(instant(path.moments[0]));
-            machine.begin_work(instant(path.moments[0]));
-            busy_until = path.moments[STAGES].max(busy_until);
-            let mut coldness = [at_rest; STAGES];
-            for (stage, coldness) in coldness.iter_mut().enumerate().skip(1) {
-                *coldness = machine.at(instant(path.moments[stage]));
-            }
-            coldness
-        };
-        self.paths.iter().map(of_path).collect()
+        }
+        coldness
     }
 }
 

@@ -26,37 +26,51 @@ fn instant(micros: f64) -> Instant {
 }
 
 /// A run whose requests arrive at random and take the times of the model, and 10 % more or less.
-fn run(rate: u64, seconds: u64, seed: u64) -> RunPaths {
+fn run(load: Load, seed: u64) -> RunPaths {
     let mut rng = Entropy::new(seed).stream("run");
     let mut machine = Coldness::new(RATES);
     let mut paths = Vec::new();
     let mut at = 0.0;
     let mut busy_until = 0.0;
     loop {
-        at += -(1.0 - unit(&mut rng)).ln() * 1e6 / rate as f64;
+        at += -(1.0 - unit(&mut rng)).ln() * 1e6 / load.rate as f64;
         // No two requests overlap, so that the times can be drawn one after another.
         at = f64::max(at, busy_until + 1.0).round();
-        if at > seconds as f64 * 1e6 {
+        if at > load.seconds as f64 * 1e6 {
             break;
         }
         machine.end_work(instant(busy_until));
-        let at_rest = machine.at(instant(at));
-        machine.begin_work(instant(at));
         let mut moments = [at; STAGES + 1];
         for stage in 0..STAGES {
-            let coldness = if stage == 0 { at_rest } else { machine.at(instant(moments[stage])) };
-            let spread = 0.9 + 0.2 * unit(&mut rng);
-            moments[stage + 1] = moments[stage] + ((WARM[stage] + COLDER[stage] * coldness) * spread).round();
+            let begins = moments[stage];
+            let mut takes = |stage: usize, coldness: f64| {
+                ((WARM[stage] + COLDER[stage] * coldness) * (0.9 + 0.2 * unit(&mut rng))).round()
+            };
+            let coldness = machine.at(instant(begins));
+            if stage == LATE {
+                machine.begin_work(instant(begins));
+            }
+            let mut ends = begins + takes(stage, coldness);
+            if stage == SERVICE && !load.hold.is_zero() {
+                // The machine rests until the timer of the worker expires.
+                machine.end_work(instant(ends));
+                let expires = begins + load.hold.as_secs_f64() * 1e6;
+                let coldness = machine.at(instant(expires));
+                machine.begin_work(instant(expires));
+                ends = expires + takes(LATE, coldness);
+            }
+            moments[stage + 1] = ends;
         }
         busy_until = moments[STAGES];
-        paths.push(Path { size: "64x64".to_owned(), moments, counts: true });
+        paths.push(Path { size: "64x64".to_owned(), moments, rest: None, is_disturbed: false, overlaps: false });
     }
-    RunPaths { rate, paths, pauses: Vec::new(), seconds: seconds as f64, processor_us: 0.0 }
+    RunPaths::new(load, paths, 0.0)
 }
 
 fn runs() -> MachineRuns {
-    let runs = |rates: &[(u64, u64)]| rates.iter().map(|(rate, seconds)| run(*rate, *seconds, *rate)).collect();
-    MachineRuns { fitted: runs(&FITTED), held_out: runs(&HELD_OUT), others: BTreeMap::new() }
+    let runs = |loads: &[Load]| loads.iter().map(|load| run(*load, load.rate)).collect();
+    let fitted = WorkloadRuns { computing: runs(&FITTED), held: runs(&[HELD, Load::new(24, 8).held_for(HELD.hold)]) };
+    MachineRuns { fitted, held_out: runs(&HELD_OUT), others: BTreeMap::new() }
 }
 
 fn model() -> MachineModel {
@@ -68,16 +82,21 @@ fn model() -> MachineModel {
 #[test]
 fn the_model_predicts_rates_that_it_was_not_fitted_to() {
     let model = model();
-    let rates = model.predictions.iter().map(|run| (run.rate, run.is_fitted));
+    let loads = model.predictions.iter().map(|run| (run.hold.as_millis(), run.rate, run.is_fitted));
     let expected = [(5, true), (20, false), (50, true), (150, false), (300, true), (600, false), (1_000, true)];
-    assert_eq!(rates.collect::<Vec<_>>(), expected);
-    for Prediction { rate, share, .. } in &model.predictions {
-        assert!(share.iter().all(|share| share.is_some_and(|share| (0.9..1.1).contains(&share))), "{rate}: {share:?}");
+    let expected = expected.map(|(rate, is_fitted)| (0, rate, is_fitted));
+    assert_eq!(loads.collect::<Vec<_>>(), [&expected[..], &[(4, 24, true), (4, 300, true)]].concat());
+    for Prediction { rate, hold, share, .. } in &model.predictions {
+        let measured = (0..STAGES).filter(|stage| hold.is_zero() || *stage != SERVICE);
+        for share in measured.map(|stage| share[stage]) {
+            assert!(share.is_some_and(|share| (0.9..1.1).contains(&share)), "{rate}, {hold:?}: {share:?}");
+        }
+        assert_eq!(share[SERVICE].is_some(), hold.is_zero());
     }
     assert!(model.fit.unexplained[TO_SERVER] < 0.1, "{:?}", model.fit);
-    let medians =
-        [&model.timer, &model.messages[0].to_server].map(|times| [times.median_at(0.0), times.median_at(1.0)]);
-    for (stage, [warm, cold]) in [LATE, TO_SERVER].into_iter().zip(medians) {
+    let medians = [&model.timer, &model.messages[0].to_server, &model.messages[0].to_client];
+    let medians = medians.map(|times| [times.median_at(0.0), times.median_at(1.0)]);
+    for (stage, [warm, cold]) in [LATE, TO_SERVER, TO_CLIENT].into_iter().zip(medians) {
         let [true_warm, true_cold] = [WARM[stage], WARM[stage] + COLDER[stage]];
         assert!((warm / true_warm - 1.0).abs() < 0.1 && (cold / true_cold - 1.0).abs() < 0.1, "{stage}: {warm} {cold}");
     }
@@ -87,9 +106,9 @@ fn the_model_predicts_rates_that_it_was_not_fitted_to() {
 #[test]
 fn a_rate_that_the_machine_does_not_keep_up_with_is_not_fitted() {
     let mut runs = runs();
-    for run in runs.fitted.iter_mut().filter(|run| run.rate >= 300) {
-        let alone = if run.rate == 300 { REQUESTS_MIN - 1 } else { 0 };
-        run.paths.iter_mut().skip(alone).for_each(|path| path.counts = false);
+    for run in runs.fitted.computing.iter_mut().filter(|run| run.load.rate >= 300) {
+        let alone = if run.load.rate == 300 { REQUESTS_MIN - 1 } else { 0 };
+        run.paths.iter_mut().skip(alone).for_each(|path| path.is_disturbed = true);
     }
     let overloaded = [(300, REQUESTS_MIN - 1), (1_000, 0)].map(|(rate, requests)| OverloadedRate { rate, requests });
     assert_eq!(runs.leave_out_overloaded(), overloaded);
@@ -101,10 +120,11 @@ fn a_rate_that_the_machine_does_not_keep_up_with_is_not_fitted() {
     let line = model.table().lines().find(|line| line.contains(" 1000 ")).unwrap().to_owned();
     assert_eq!(
         line.split_whitespace().collect::<Vec<_>>(),
-        ["1000", "0", "predicted", "timer", "late", "by", "n/a", "n/a"]
+        ["1000", "0", "s", "0", "predicted", "timer", "late", "by", "n/a", "n/a"]
     );
     // What was fitted is that of the other rates.
-    for Prediction { rate, share, .. } in model.predictions.iter().filter(|prediction| prediction.is_fitted) {
+    let computing = |prediction: &&Prediction| prediction.is_fitted && prediction.hold.is_zero();
+    for Prediction { rate, share, .. } in model.predictions.iter().filter(computing) {
         assert!(share.iter().flatten().all(|share| (0.9..1.1).contains(share)), "{rate}: {share:?}");
     }
 }
@@ -138,7 +158,7 @@ fn records(requests: impl IntoIterator<Item = [u64; 4]>) -> Records {
 }
 
 fn left_out(run: &RunPaths) -> Vec<usize> {
-    run.paths.iter().enumerate().filter(|(_, path)| !path.counts).map(|(id, _)| id).collect()
+    run.paths.iter().enumerate().filter(|(_, path)| !path.counts()).map(|(id, _)| id).collect()
 }
 
 #[test]
@@ -150,10 +170,10 @@ fn a_pause_is_found_and_what_overlaps_it_is_left_out() {
         let end = intended + 250 + late;
         [intended, intended + 50 + late, end, end + 80]
     });
-    let run = RunPaths::from_records(&records(requests), 1_000, 0.5, 0.0);
+    let run = RunPaths::from_records(&records(requests), Load::new(1_000, 2), 0.0);
     assert_eq!(run.pauses, [3_000.0]);
     assert_eq!(left_out(&run), [100, 101, 102, 103]);
-    assert_eq!(pauses(&[run]).unwrap().0, 2.0);
+    assert_eq!(pauses(&[run]).unwrap().0, 0.5);
 }
 
 #[test]
@@ -163,8 +183,41 @@ fn requests_that_overlap_are_left_out() {
     let three = [(100_000, 500), (100_100, 300), (100_450, 300)];
     let alone = [(101_000, 300), (101_300, 300), (102_000, 300)];
     let requests = three.into_iter().chain(alone).map(|(intended, took)| request(intended, took));
-    let run = RunPaths::from_records(&records(requests), 1_000, 0.1, 0.0);
+    let run = RunPaths::from_records(&records(requests), Load::new(1_000, 1), 0.0);
     assert_eq!((run.pauses.len(), left_out(&run)), (0, vec![0, 1, 2]));
+}
+
+#[test]
+fn the_machine_rests_while_a_worker_is_held() {
+    // Each worker has its request 70 µs after it was intended, computes for 100 µs, and is held for 10 ms, and 20 µs more.
+    let request = |intended: u64| {
+        let end = intended + 70 + 10_020;
+        [intended, intended + 50, end, end + 80]
+    };
+    let mut records = records([100_000, 104_000, 110_100, 130_000].map(request));
+    records.events.iter_mut().for_each(|event| event.duration_us = Some(10_020));
+    let load = Load::new(100, 1).held_for(Duration::from_millis(10));
+    let mut run = RunPaths::from_records(&records, load, 0.0);
+    run.rest(&BTreeMap::from([("64x64".to_owned(), 100.0)]));
+    // The second one is sent while the worker of the first is held, and the third one when that is answered.
+    assert_eq!(left_out(&run), [0, 2]);
+    let coldness = run.coldness(RATES);
+    let rested = |micros: f64| {
+        let mut machine = Coldness::new(RATES);
+        machine.begin_work(instant(0.0));
+        machine.end_work(instant(170.0));
+        machine.at(instant(170.0 + micros))
+    };
+    let begun = Coldness::new(RATES).at(instant(0.0));
+    assert_eq!(begun, coldness[0][LATE]);
+    assert!((coldness[1][LATE] - rested(3_830.0)).abs() < 0.01, "{} {}", coldness[1][LATE], rested(3_830.0));
+    // The way back begins 20 µs after the machine has begun to work again.
+    let woken = rested(9_900.0) * (-20.0 / RATES.warm_up_us).exp();
+    assert!((coldness[3][TO_CLIENT] - woken).abs() < 0.05, "{} {woken}", coldness[3][TO_CLIENT]);
+    assert_eq!(run.measured_stages().collect::<Vec<_>>(), [LATE, TO_SERVER, TO_CLIENT]);
+
+    run.rest(&BTreeMap::new());
+    assert_eq!(run.counted().count(), 0, "nothing says how long they compute");
 }
 
 #[test]
@@ -175,16 +228,49 @@ fn what_follows_a_call_is_the_processor_time_that_no_stage_has() {
             let intended = 100_000 + id * 1_000;
             [intended, intended + 50, intended + 470, intended + 550]
         });
-        RunPaths::from_records(&records(requests), rate, 1.0, processor_us)
+        RunPaths::from_records(&records(requests), Load::new(rate, 1), processor_us)
     };
     let runs = [run_at(10, 10, 50_000.0), run_at(20, 20, 60_000.0)];
     assert_eq!(follow_up(runs.iter()), Some(1_000.0 - 500.0 - THREAD_SWITCH_US));
     assert_eq!(follow_up(runs[..1].iter()), None);
     // The time of requests that overlap is not their processor time.
     let mut overlapping = runs.clone();
-    overlapping[1].paths.iter_mut().for_each(|path| path.counts = false);
+    overlapping[1].paths.iter_mut().for_each(|path| path.overlaps = true);
     assert_eq!(follow_up(overlapping.iter()), None);
     assert!(runs[0].has_only("64x64") && !runs[0].has_only("16x16"));
+}
+
+/// A run in which pairs of computations, 6 ms alone, begin at once and slow each other by a half. Every third one is alone.
+fn pairs(service_us: u64) -> RunPaths {
+    let slow = service_us * 3 / 2;
+    let pair = |at: u64| [(at, slow), (at + 10, slow), (at + 40_000, service_us)];
+    let requests = (1..100).flat_map(|number| pair(number * 100_000));
+    let mut records =
+        records(requests.clone().map(|(at, service)| [at, at + 50, at + 150 + service, at + 250 + service]));
+    for (event, (_, service)) in records.events.iter_mut().zip(requests) {
+        event.duration_us = Some(service);
+    }
+    RunPaths::from_records(&records, Load::new(30, 10), 0.0)
+}
+
+#[test]
+fn computations_that_run_at_the_same_time_say_how_much_they_slow_each_other() {
+    let contention =
+        |run: &RunPaths, around_us| contention::contention(2, std::slice::from_ref(run), "64x64", around_us);
+    let long = pairs(6_000);
+    assert_eq!(long.counted().count(), 99);
+    assert!((contention(&long, 0.0) - 0.5).abs() < 0.01, "{}", contention(&long, 0.0));
+    // What surrounds a call takes its time of both processors, where both compute: 30 times 2 ms in a second, of 2 s.
+    let less = contention(&long, 2_000.0);
+    assert!((less - (1.5 * (2.0 - 0.06) / 2.0 - 1.0)).abs() < 0.01, "{less}");
+    assert_eq!(contention(&pairs(300), 0.0), 0.0, "too short to say so");
+    let few = RunPaths::new(long.load, long.paths[..3 * 9].to_vec(), 0.0);
+    assert_eq!(contention(&few, 0.0), 0.0, "too few");
+}
+
+#[test]
+fn a_long_computation_is_no_pause_of_the_machine() {
+    assert!(pairs(6_000).pauses.is_empty());
 }
 
 #[test]
