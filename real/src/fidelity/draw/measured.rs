@@ -37,7 +37,7 @@ struct AttemptTimes {
     fixed: f64,
     /// Both messages, by the bytes of the reply.
     messages: Vec<(u64, f64)>,
-    /// Computing, by units.
+    /// Computing while all other processors compute, by units: so it takes where a rate is bounded.
     computing: Vec<(u64, f64)>,
     /// What follows a call, by units.
     follow_up: Vec<(u64, f64)>,
@@ -77,6 +77,8 @@ struct ServiceTime {
     units: u64,
     warm_us: Distribution,
     follow_up_us: Option<f64>,
+    #[serde(default)]
+    contention: f64,
 }
 
 impl MeasuredCosts {
@@ -125,7 +127,7 @@ impl MachineTable {
     /// Returns the times of a workload's attempts, or `None` if it has none.
     fn attempts(&self, workload: &str) -> Option<AttemptTimes> {
         let services = self.service_time.iter().filter(|time| time.workload == workload);
-        let computing = ascending(services.clone().map(|time| (time.units, mean(&time.warm_us))));
+        let computing = ascending(services.clone().map(|time| (time.units, time.beside_others(self.cores))));
         let follow_up = ascending(services.filter_map(|time| Some((time.units, time.follow_up_us?))));
         // Messages without a workload are those of all workloads that have none of their own.
         let has_own = self.message.iter().any(|message| message.is_of(Some(workload)));
@@ -136,6 +138,13 @@ impl MachineTable {
         }
         let fixed = mean(&self.timer.warm_us) + if follow_up.is_empty() { self.follow_up_us } else { 0.0 };
         Some(AttemptTimes { fixed, messages, computing, follow_up })
+    }
+}
+
+impl ServiceTime {
+    /// Returns the mean time in microseconds while all other processors compute, too.
+    fn beside_others(&self, cores: u64) -> f64 {
+        mean(&self.warm_us) * (1.0 + self.contention * cores.saturating_sub(1) as f64)
     }
 }
 

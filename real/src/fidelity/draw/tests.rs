@@ -82,10 +82,16 @@ fn a_scenario_depends_on_seed_index_and_processors_only() {
 
 /// A calibration of a machine on which searching `node_or_edge_ns` for each node and edge is all that takes time.
 fn calibration(node_or_edge_ns: f64) -> String {
+    contended_calibration(node_or_edge_ns, 0.0)
+}
+
+/// The same for a machine on which searches slow each other.
+fn contended_calibration(node_or_edge_ns: f64, contention: f64) -> String {
     let pieces = |us: f64| format!("{{ warm_us = [[0.0, {us:?}]], cold_us = [[0.0, 0.0]] }}");
     let service = |workload: &str, units: u64, us: f64| {
         format!(
-            "[[machine.service_time]]\nworkload = '{workload}'\nunits = {units}\nwarm_us = [[0.0, {us:?}]]\nfollow_up_us = 0.0\n"
+            "[[machine.service_time]]\nworkload = '{workload}'\nunits = {units}\nwarm_us = [[0.0, {us:?}]]\nfollow_up_us = 0.0\n\
+             contention = {contention:?}\n"
         )
     };
     let searches: String =
@@ -119,6 +125,13 @@ fn a_calibration_lowers_the_rates_of_what_keeps_its_machine_too_busy() {
     let lowered = write(&args).unwrap();
     assert_eq!(lowered, ["11_dfs", "15_dfs", "20_dfs"]);
     let drawn = files(&args.out);
+    // Searches on both processors take three times as long as alone.
+    fs::write(&file, contended_calibration(14.0, 2.0)).unwrap();
+    assert_eq!(write(&args).unwrap(), lowered);
+    for (name, text) in files(&args.out) {
+        let [of_contended, of_slow] = [&text, &drawn[&name]].map(|text| Scenario::parse(&name, text, &[]).unwrap());
+        assert_eq!(of_contended.load.rate, of_slow.load.rate, "{name}");
+    }
     for (name, text) in &drawn {
         let before = &committed[name];
         let stem = name.trim_end_matches(".toml");
