@@ -236,8 +236,8 @@ impl MachineModel {
             services,
             predictions: Vec::new(),
         };
-        let compared: Vec<_> = runs.held_out.iter().map(|run| (run, false)).collect();
-        let compared: Vec<_> = fitted.iter().map(|run| (*run, true)).chain(compared).collect();
+        let held_out = runs.held_out.iter().map(|run| (run, false));
+        let compared: Vec<_> = fitted.iter().map(|run| (*run, true)).chain(held_out).collect();
         let mut loads: Vec<_> = compared.iter().map(|(run, _)| (run.load.hold, run.load.rate)).collect();
         loads.sort_unstable();
         loads.dedup();

@@ -254,11 +254,17 @@ impl Cores {
     /// Takes the work from a processor, with the time that is left of it.
     fn take(&mut self, now: Instant, core: usize) -> Option<Work> {
         self.cores[core].alarm += 1;
-        let running = self.cores[core].running.take()?;
-        let done = running.done_in(self.pauses.running_time(running.since, now));
-        let mut work = running.work;
-        work.left = work.left.saturating_sub(done);
-        Some(work)
+        self.proceed(now, core);
+        self.cores[core].running.take().map(|running| running.work)
+    }
+
+    /// Lets the work on a processor proceed to `now` at its present pace.
+    fn proceed(&mut self, now: Instant, core: usize) {
+        if let Some(running) = &mut self.cores[core].running {
+            let done = running.done_in(self.pauses.running_time(running.since, now));
+            running.work.left = running.work.left.saturating_sub(done);
+            running.since = running.since.max(now);
+        }
     }
 
     fn wait(&mut self, work: Work) {
@@ -281,16 +287,14 @@ impl Cores {
         let running = self.cores.iter().filter_map(|core| core.running.as_ref());
         let contending = running.filter(|running| running.work.contention > 0.0).count();
         for core in 0..self.cores.len() {
-            let Some(running) = &mut self.cores[core].running else { continue };
+            let Some(running) = &self.cores[core].running else { continue };
             if running.work.contention == 0.0 {
                 continue;
             }
             let pace = 1.0 + running.work.contention * (contending - 1) as f64;
             if pace != running.pace {
-                let done = running.done_in(self.pauses.running_time(running.since, now));
-                running.work.left = running.work.left.saturating_sub(done);
-                running.since = running.since.max(now);
-                running.pace = pace;
+                self.proceed(now, core);
+                self.cores[core].running.iter_mut().for_each(|running| running.pace = pace);
                 self.set_alarm(now, core, alarms);
             }
         }
