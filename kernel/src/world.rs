@@ -82,6 +82,13 @@ pub trait World: Send + Sync + 'static {
         false
     }
 
+    /// Returns the longest time from one segment of a connection to another that its sender sent at one instant. The headers and the message
+    /// of a request are such segments; processes write and read them one after another, and a link delays them by one draw. By default, as
+    /// in a simulation, there is no such time.
+    fn segment_gap(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Returns the TLS of this host's connections. By default they have none.
     #[cfg(feature = "service")]
     fn tls(&self) -> Option<&crate::tls::Tls> {

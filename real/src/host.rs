@@ -5,6 +5,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use kernel::{
@@ -24,6 +25,10 @@ use crate::{
     timer::Timer,
     token,
 };
+
+/// Longest time between two segments that a process writes one after another. A link reads the headers and the message of a request some
+/// 50 µs apart, and three times that if the processors have slept.
+const SEGMENT_GAP: Duration = Duration::from_micros(300);
 
 /// A process on this machine, with its clock, timers, tasks and sockets.
 pub(crate) struct Host {
@@ -157,6 +162,10 @@ impl World for Host {
 
     fn ends_requests_with_data(&self) -> bool {
         true
+    }
+
+    fn segment_gap(&self) -> Duration {
+        SEGMENT_GAP
     }
 
     fn tls(&self) -> Option<&Tls> {

@@ -9,6 +9,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -47,6 +48,7 @@ struct State {
     timers: BTreeMap<Instant, Vec<Waker>>,
     /// The connection that `accept` or `connect` returns, once.
     connection: Option<BoxStream>,
+    segment_gap: Duration,
 }
 
 impl MemoryHost {
@@ -121,11 +123,17 @@ impl MemoryHost {
     #[cfg(test)]
     pub(crate) fn advance_to(&self, at: Instant) {
         let mut state = self.state();
-        let later = state.timers.split_off(&(at + std::time::Duration::from_nanos(1)));
+        let later = state.timers.split_off(&(at + Duration::from_nanos(1)));
         let due = std::mem::replace(&mut state.timers, later);
         state.now = at;
         drop(state);
         due.into_values().flatten().for_each(Waker::wake);
+    }
+
+    /// Sets the time within which segments have left back to back.
+    #[cfg(test)]
+    pub(crate) fn set_segment_gap(&self, gap: Duration) {
+        self.state().segment_gap = gap;
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -192,6 +200,10 @@ impl World for SharedHost {
 
     fn compute(&self, _: Cost<'_>, work: Work) -> BoxFuture<'static, ()> {
         Box::pin(async move { work() })
+    }
+
+    fn segment_gap(&self) -> Duration {
+        self.0.state().segment_gap
     }
 }
 

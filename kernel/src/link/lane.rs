@@ -37,7 +37,7 @@ pub(super) struct Lane {
     queued: usize,
     /// Latest time of arrival so far. The next segment does not arrive before it.
     last_arrival: Instant,
-    /// The segments that were sent last, at one instant.
+    /// The segments that were sent last, back to back.
     burst: Option<Burst>,
     /// Time at which TCP first sent the held segments; `None` while no segment is held.
     stuck_since: Option<Instant>,
@@ -49,8 +49,10 @@ pub(super) struct Lane {
     timer: Option<(Instant, Sleep)>,
 }
 
-/// Segments sent at one instant. They share one delay, as segments that leave back to back do.
+/// Segments that leave back to back: all until [`World::segment_gap`](crate::world::World::segment_gap) after the first one. They share one
+/// delay.
 struct Burst {
+    /// Time of the first one.
     sent: Instant,
     shape: Shape,
     delay: Duration,
@@ -234,11 +236,15 @@ impl Lane {
         let Effect { shape, partial } = self.connection.effect(self.way);
         // All connections of the link share its bandwidth, so a segment leaves after those of the others.
         let left = if shape.bandwidth.is_some() { link.pace(&partial, self.way, sent, bytes) } else { sent };
+        let gap = link.world.segment_gap();
         let delay = match &self.burst {
-            Some(burst) if burst.sent == sent && burst.shape == shape => burst.delay,
-            _ => shape.delay(&mut self.rng),
+            Some(burst) if burst.shape == shape && (burst.sent..=burst.sent + gap).contains(&sent) => burst.delay,
+            _ => {
+                let delay = shape.delay(&mut self.rng);
+                self.burst = Some(Burst { sent, shape, delay });
+                delay
+            }
         };
-        self.burst = Some(Burst { sent, shape, delay });
         self.follow(link, &partial);
         let arrival = left + delay + shape.retransmissions(RTO, &mut self.rng, &mut self.chains);
         self.last_arrival = self.last_arrival.max(arrival);

@@ -195,6 +195,33 @@ fn segments_of_one_instant_share_their_delay_and_later_ones_draw_their_own() {
 }
 
 #[test]
+fn segments_within_the_gap_of_a_host_share_the_delay_of_the_first() {
+    let mut fixture = Fixture::new(Shape { latency: MILLISECOND * 50, jitter: MILLISECOND * 40, ..Shape::default() });
+    fixture.host.set_segment_gap(MILLISECOND * 2);
+    for millis in 0..6 {
+        fixture.advance_to(millis);
+        fixture.lane.last_arrival = Instant::START;
+        fixture.send(b"a");
+    }
+    let arrivals = fixture
+        .lane
+        .queue
+        .iter()
+        .zip(0..)
+        .map(|(segment, sent)| segment.arrival.map(|arrival| arrival.since(at(sent))));
+    let delays: Vec<_> = arrivals.collect();
+    // The gap counts from the first segment of a burst, so that a stream whose segments follow closely has more than one.
+    assert!(delays[1..3].iter().all(|delay| *delay == delays[0]), "{delays:?}");
+    assert!(delays[4..].iter().all(|delay| *delay == delays[3]), "{delays:?}");
+    assert_ne!(delays[0], delays[3]);
+    // Another shape has another delay at once.
+    fixture.link.set_shape(Shape { latency: MILLISECOND, ..Shape::default() });
+    fixture.lane.last_arrival = Instant::START;
+    fixture.send(b"b");
+    assert_eq!(fixture.lane.queue.back().unwrap().arrival, Some(at(6)));
+}
+
+#[test]
 fn what_is_sent_before_a_cut_arrives_during_it() {
     let mut fixture = Fixture::new(Shape { latency: MILLISECOND * 10, ..Shape::default() });
     fixture.send(b"before");
