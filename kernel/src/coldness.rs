@@ -4,7 +4,7 @@
 //! its caches are emptied, and its frequency falls. Work warms it up again. How soon it gets cold depends on how busy it was before, as
 //! the governors of the operating system and of the hypervisor predict the next pause from the ones before it.
 //!
-//! [`Coldness`] is a model with that behaviour and five parameters. A calibration fits them to the rows of measured runs, and a simulation
+//! [`Coldness`] is a model with that behaviour and seven parameters. A calibration fits them to the rows of measured runs, and a simulation
 //! follows the same model, so it lives here and not in either of the two.
 
 use std::time::Duration;
@@ -15,7 +15,8 @@ use crate::time::Instant;
 
 /// The parameters of [`Coldness`].
 ///
-/// After a pause of length `g` a machine of coldness `c` has the coldness `1 - (1 - c) * exp(-(g / t)^shape)`, in which
+/// After a pause of length `g` a machine of coldness `c` has the coldness `1 - (1 - c) * warmth`, in which
+/// `warmth = (1 - slow_share) * exp(-(g / t)^shape) + slow_share * exp(-g / slow_cool_down_us)`, with
 /// `t = cool_down_us * (1 + usage_factor * usage)`, and `usage` is the share of the last `usage_window_us` in which it worked, an
 /// exponentially weighted mean. After work of length `w` it has the coldness `c * exp(-w / warm_up_us)`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -31,6 +32,18 @@ pub struct ColdnessRates {
     pub usage_window_us: f64,
     /// Time scale of getting warm by work, in microseconds; more than 0.
     pub warm_up_us: f64,
+    /// Share of the warmth that outlasts the processors' deeper states of sleep, such as what other work has not yet replaced in caches;
+    /// from 0 to 1. Calibrations of earlier versions have none.
+    #[serde(default)]
+    pub slow_share: f64,
+    /// Time scale in which that share is lost, in microseconds; more than 0.
+    #[serde(default = "slow_cool_down_us")]
+    pub slow_cool_down_us: f64,
+}
+
+/// The time scale of a calibration that does not state it. It has no effect while `slow_share` is 0.
+const fn slow_cool_down_us() -> f64 {
+    1e5
 }
 
 impl ColdnessRates {
@@ -43,6 +56,8 @@ impl ColdnessRates {
             ((0.0..=1e6).contains(&self.usage_factor), "`usage_factor` is from 0 to 1e6"),
             (SCALE.contains(&self.usage_window_us), "`usage_window_us` is from 0.001 to 1e12"),
             (SCALE.contains(&self.warm_up_us), "`warm_up_us` is from 0.001 to 1e12"),
+            ((0.0..=1.0).contains(&self.slow_share), "`slow_share` is from 0 to 1"),
+            (SCALE.contains(&self.slow_cool_down_us), "`slow_cool_down_us` is from 0.001 to 1e12"),
         ]
         .into_iter()
         .find_map(|(holds, limits)| (!holds).then_some(limits))
@@ -94,14 +109,24 @@ impl Coldness {
 
     /// Returns coldness and usage after `time` of what it has done since the last change.
     fn after(&self, time: Duration) -> (f64, f64) {
-        let ColdnessRates { cool_down_us, shape, usage_factor, usage_window_us, warm_up_us } = self.rates;
+        let ColdnessRates {
+            cool_down_us,
+            shape,
+            usage_factor,
+            usage_window_us,
+            warm_up_us,
+            slow_share,
+            slow_cool_down_us,
+        } = self.rates;
         let us = time.as_secs_f64() * 1e6;
         let forgotten = (-us / usage_window_us).exp();
         if self.is_working {
             (self.coldness * (-us / warm_up_us).exp(), 1.0 - (1.0 - self.usage) * forgotten)
         } else {
             let scale = cool_down_us * (1.0 + usage_factor * self.usage);
-            (1.0 - (1.0 - self.coldness) * (-(us / scale).powf(shape)).exp(), self.usage * forgotten)
+            let rapid = (1.0 - slow_share) * (-(us / scale).powf(shape)).exp();
+            let slow = slow_share * (-us / slow_cool_down_us).exp();
+            (1.0 - (1.0 - self.coldness) * (rapid + slow), self.usage * forgotten)
         }
     }
 }
@@ -116,6 +141,8 @@ mod tests {
         usage_factor: 8.0,
         usage_window_us: 10_000.0,
         warm_up_us: 600.0,
+        slow_share: 0.0,
+        slow_cool_down_us: slow_cool_down_us(),
     };
 
     fn at(micros: u64) -> Instant {
@@ -152,6 +179,31 @@ mod tests {
     }
 
     #[test]
+    fn a_share_of_the_warmth_outlasts_short_pauses() {
+        let cooled = |rates, pause: u64| {
+            let mut machine = Coldness::new(rates);
+            machine.begin_work(at(0));
+            machine.end_work(at(100_000));
+            machine.at(at(100_000 + pause))
+        };
+        let rapid = ColdnessRates { usage_factor: 0.0, ..RATES };
+        let slow = ColdnessRates { slow_share: 0.25, slow_cool_down_us: 200_000.0, ..rapid };
+        // After a fifth of a second all but that share is cold, of which 1 / e is left.
+        assert!((cooled(slow, 200_000) - (1.0 - 0.25 * (-1.0_f64).exp())).abs() < 1e-9);
+        assert!((cooled(rapid, 200_000) - 1.0).abs() < 1e-9);
+        assert!(cooled(slow, 3_000_000) > 0.999_999);
+        // Before, both lose the rest of their warmth in one time.
+        assert!((cooled(slow, 100) - cooled(rapid, 100)).abs() < 0.01);
+    }
+
+    #[test]
+    fn rates_of_an_earlier_version_have_no_slow_share() {
+        let text =
+            "cool_down_us = 8000.0\nshape = 1.5\nusage_factor = 8.0\nusage_window_us = 10000.0\nwarm_up_us = 600.0\n";
+        assert_eq!(toml::from_str::<ColdnessRates>(text).unwrap(), RATES);
+    }
+
+    #[test]
     fn beginning_twice_changes_nothing() {
         let mut machine = Coldness::new(RATES);
         machine.begin_work(at(100));
@@ -169,6 +221,8 @@ mod tests {
             ColdnessRates { usage_factor: -1.0, ..RATES },
             ColdnessRates { usage_window_us: f64::INFINITY, ..RATES },
             ColdnessRates { warm_up_us: -5.0, ..RATES },
+            ColdnessRates { slow_share: 1.1, ..RATES },
+            ColdnessRates { slow_cool_down_us: 0.0, ..RATES },
         ] {
             assert!(wrong.problem().is_some(), "{wrong:?}");
         }

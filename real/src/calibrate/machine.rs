@@ -372,6 +372,8 @@ impl MachineModel {
         lines.join("\n")
     }
 }
+            format!("slow_share = {:.3}", rates.slow_share),
+            format!("slow_cool_down_us = {:.1}", rates.slow_cool_down_us),
 
 fn both(times: &WarmAndCold) -> [String; 3] {
     let [warm, cold] = [&times.warm, &times.cold].map(|quantiles| written(quantiles));

@@ -13,6 +13,8 @@ const START: ColdnessRates = ColdnessRates {
     usage_factor: 4.0,
     usage_window_us: 20_000.0,
     warm_up_us: 600.0,
+    slow_share: 0.2,
+    slow_cool_down_us: 200_000.0,
 };
 
 /// Factors by which the search changes a parameter; it goes on with the next one when no parameter improves by the one before.
@@ -66,12 +68,14 @@ pub(super) fn fit(runs: &[&RunPaths]) -> Fit {
 
 type Parameter = fn(&mut ColdnessRates) -> &mut f64;
 
-const PARAMETERS: [Parameter; 5] = [
+const PARAMETERS: [Parameter; 7] = [
     |rates| &mut rates.cool_down_us,
     |rates| &mut rates.shape,
     |rates| &mut rates.usage_factor,
     |rates| &mut rates.usage_window_us,
     |rates| &mut rates.warm_up_us,
+    |rates| &mut rates.slow_share,
+    |rates| &mut rates.slow_cool_down_us,
 ];
 
 impl Fit {

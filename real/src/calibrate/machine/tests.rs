@@ -16,6 +16,8 @@ const RATES: ColdnessRates = ColdnessRates {
     usage_window_us: 30_000.0,
     warm_up_us: 900.0,
 };
+    slow_share: 0.3,
+    slow_cool_down_us: 150_000.0,
 
 /// Times of the stages on a warm machine, and what they take longer on a cold one, in microseconds.
 const WARM: [f64; STAGES] = [60.0, 90.0, 50.0, 80.0];
