@@ -55,6 +55,7 @@ pub mod time;
 pub mod tls;
 #[cfg(feature = "service")]
 mod transport;
+pub mod variation;
 pub mod visible;
 pub mod workload;
 pub mod world;

@@ -287,9 +287,8 @@ impl Calibration {
         self.service_time_at(workload, units, unit(rng))
     }
 
-    /// Draws the same for the machine that all processes share: the time on a warm and on a cold one.
-    pub(crate) fn service_piece(&self, workload: &str, units: u64, rng: &mut impl Rng) -> Option<Piece> {
-        let probability = unit(rng);
+    /// Returns the same at `probability` for the machine that all processes share: the time on a warm and on a cold one.
+    pub(crate) fn service_piece(&self, workload: &str, units: u64, probability: f64) -> Option<Piece> {
         let times = self.machine.iter().flat_map(|machine| &machine.service_times);
         let known = times.filter(|time| time.workload == workload);
         let warm = by_units(known.clone().map(|time| (time.units.get(), &time.warm)), units, probability);

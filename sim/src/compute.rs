@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kernel::{
-    entropy::{Entropy, RandomStream},
+    entropy::{Entropy, RandomStream, unit},
     record::AttemptId,
     store,
     tls::{CLIENT_HANDSHAKE, SERVER_HANDSHAKE},
@@ -45,19 +45,21 @@ impl Compute {
         time.ok_or(&self.calibration.name)
     }
 
-    /// Draws the same for the machine that all processes share.
+    /// Draws the same for the machine that all processes share. `varied` returns the probability of what is computed now, by that which was
+    /// drawn for it.
     ///
     /// # Errors
     ///
     /// Returns the errors of [`service_time`](Self::service_time).
-    pub(crate) fn service_piece(&self, cost: Cost<'_>) -> Result<Piece, &str> {
+    pub(crate) fn service_piece(&self, cost: Cost<'_>, varied: impl FnOnce(f64) -> f64) -> Result<Piece, &str> {
         if let Some(time) = self.handshake_time(cost) {
             return Ok(Piece::new(time, time));
         }
         if let Some(time) = self.default_time(cost.what) {
             return Ok(Piece::new(time, time));
         }
-        let piece = self.calibration.service_piece(cost.what, cost.units, &mut self.draw(cost));
+        let probability = varied(unit(&mut self.draw(cost)));
+        let piece = self.calibration.service_piece(cost.what, cost.units, probability);
         piece.ok_or(&self.calibration.name)
     }
 

@@ -193,7 +193,8 @@ impl World for Host {
     fn compute(&self, cost: Cost<'_>, work: Work) -> BoxFuture<'static, ()> {
         work();
         if let Some(processors) = self.shared.processors.clone() {
-            let Some(piece) = self.known(cost, self.shared.compute.service_piece(cost)) else {
+            let Some(piece) = self.known(cost, self.shared.compute.service_piece(cost, |own| processors.varied(own)))
+            else {
                 return Box::pin(std::future::pending());
             };
             let host = self.id;

@@ -201,7 +201,12 @@ impl Pipe {
             Some(burst) if burst.sent == now => Burst { bytes: burst.bytes + bytes, ..burst },
             _ => {
                 let number = last.map_or(0, |burst| burst.number + 1);
-                Burst { number, sent: now, arrives: now, bytes, probability: unit(&mut state.rng), work: None }
+                let own = unit(&mut state.rng);
+                let probability = match &self.transfer {
+                    Transfer::Worked(processors, _) => processors.varied(own),
+                    Transfer::Delayed(_) => own,
+                };
+                Burst { number, sent: now, arrives: now, bytes, probability, work: None }
             }
         };
         match &self.transfer {

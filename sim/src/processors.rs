@@ -27,7 +27,7 @@ use std::{
     time::Duration,
 };
 
-use kernel::{coldness::Coldness, entropy::Entropy, sync::lock, time::Instant};
+use kernel::{coldness::Coldness, entropy::Entropy, sync::lock, time::Instant, variation::Variation};
 
 use crate::{clock::Clock, host_id::HostId};
 use cores::{Alarm, Cores, Needs};
@@ -47,6 +47,7 @@ pub(crate) struct Processors {
 struct State {
     cores: Cores,
     coldness: Coldness,
+    variation: Variation,
     /// The waker of each piece of work, by its number; it is used when the work is complete.
     waiting: BTreeMap<u64, Waker>,
 }
@@ -73,7 +74,8 @@ impl Processors {
     pub(crate) fn new(clock: Arc<Clock>, times: MachineTimes, entropy: Entropy) -> Arc<Self> {
         let pauses = Pauses::new(times.pauses.clone(), entropy.stream("machine.pauses"));
         let cores = Cores::new(times.cores.get(), times.slice(), pauses);
-        let state = State { cores, coldness: Coldness::new(times.coldness), waiting: BTreeMap::new() };
+        let variation = Variation::new(&times.variation, entropy);
+        let state = State { cores, coldness: Coldness::new(times.coldness), variation, waiting: BTreeMap::new() };
         Arc::new(Self { clock, times, entropy, state: Mutex::new(state) })
     }
 
@@ -123,7 +125,14 @@ impl Processors {
 
     fn of_timer(&self, host: HostId, at: Instant) -> f64 {
         let mut rng = self.entropy.stream_of("machine.timer", &[host.number as u64, at.as_nanos()]);
-        kernel::entropy::unit(&mut rng)
+        let own = kernel::entropy::unit(&mut rng);
+        self.state().variation.probability(at, own)
+    }
+
+    /// Returns the probability at which work that begins now takes its time. `own` is what was drawn for it alone.
+    pub(crate) fn varied(&self, own: f64) -> f64 {
+        let now = self.clock.now();
+        self.state().variation.probability(now, own)
     }
 
     /// Lets the machine do what follows a call of `host` away from its path, if that takes any time: the record of the call is written and

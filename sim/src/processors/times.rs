@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use kernel::{coldness::ColdnessRates, distribution::Distribution, sizes::Around};
+use kernel::{coldness::ColdnessRates, distribution::Distribution, sizes::Around, variation::VariationPart};
 use serde::Deserialize;
 
 use super::{
@@ -43,6 +43,9 @@ pub(crate) struct MachineTimes {
     follow_up_us: f64,
     /// How processors get cold and warm.
     pub(crate) coldness: ColdnessRates,
+    /// What the times of one moment have in common.
+    #[serde(default)]
+    pub(crate) variation: Vec<VariationPart>,
     /// Pauses of the whole machine, if it has some.
     pub(crate) pauses: Option<PauseTimes>,
     /// Lateness of timers.
@@ -118,6 +121,8 @@ impl MachineTimes {
         let pauses = self.pauses.as_ref().map_or(0.0, |pauses| pauses.per_second);
         if let Some(problem) = self.coldness.problem() {
             Some(format!("`machine.coldness` is no model: {problem}"))
+        } else if let Some(problem) = VariationPart::problem(&self.variation) {
+            Some(format!("`machine.variation` is no model: {problem}"))
         } else if self.cores.get() > CORES_MAX {
             Some(format!("`machine.cores` is up to {CORES_MAX}, and here {}", self.cores))
         } else if !(1.0..=TIME_MAX).contains(&self.slice_us) {

@@ -98,6 +98,22 @@ fn computations_that_run_at_the_same_time_slow_each_other() {
 }
 
 #[test]
+fn times_vary_together_by_the_share_that_they_have_in_common() {
+    let constant = "warm_us = [[0.0, 300.0]], cold_us = [[0.0, 300.0]]";
+    let varied = "warm_us = [[0.0, 300.0], [1.0, 900.0]], cold_us = [[0.0, 300.0], [1.0, 900.0]]";
+    let alone = machine(2).replace(constant, varied);
+    let together = format!("{alone}[[machine.variation]]\nshare = 1.0\ntime_us = 1e12\n");
+    let ranges = [&alone, &together].map(|machine| {
+        let latencies = &latencies_us(&records_on_machine(machine, "load.rate = 20"))[1..];
+        latencies.iter().max().unwrap() - latencies.iter().min().unwrap()
+    });
+    // In three seconds nothing changes that changes within eleven days.
+    assert!(ranges[0] > 300 && ranges[1] <= 1, "{ranges:?}");
+    let more = together.replace("share = 1.0", "share = 1.1");
+    assert!(refused(&more).contains("`machine.variation` is no model: every `share` is from 0 to 1"));
+}
+
+#[test]
 fn a_frozen_server_does_not_work() {
     // The freeze begins in the service.
     let freeze = "load.rate = 1\nclient.attempt_timeout = '2s'\n[[fault]]\nat = '1.0005s'\nkind = 'freeze'\ntarget = 'server-0'\nduration = '100ms'";
