@@ -9,6 +9,7 @@
 //! | `fit` | how processors get cold and warm |
 //! | `pieces` | the times of a piece of work on a warm and on a cold machine |
 //! | `contention` | how much computations slow each other |
+//! | `variation` | how much the times of one moment vary together |
 
 mod contention;
 mod fit;
@@ -16,6 +17,7 @@ mod paths;
 mod pieces;
 #[cfg(test)]
 mod tests;
+mod variation;
 
 use std::{collections::BTreeMap, fs, time::Duration};
 
@@ -29,12 +31,14 @@ use kernel::{
         },
     },
     record::Records,
+    variation::VariationPart,
 };
 
 use fit::Fit;
 pub(super) use paths::Load;
 use paths::{LATE, RunPaths, SERVICE, TO_CLIENT, TO_SERVER, median};
 use pieces::WarmAndCold;
+use variation::Deviation;
 
 use super::{
     findings::units,
@@ -59,6 +63,9 @@ const SLICE_US: f64 = 1_400.0;
 
 /// Runs at this rate or a higher one show most of the machine's pauses: there is nearly always a request in a pause.
 const PAUSES_FROM_RATE: u64 = 300;
+
+/// The fewest pauses that are longer than a quantile of their tail.
+const TAIL_MIN: f64 = 3.0;
 
 /// Processor time of an expired timer, in microseconds, as the simulation has it.
 const THREAD_SWITCH_US: f64 = 10.0;
@@ -147,6 +154,8 @@ impl MachineRuns {
 pub(super) struct MachineModel {
     cores: usize,
     fit: Fit,
+    /// What the times of one moment have in common.
+    variation: Vec<VariationPart>,
     /// Pauses in a second, and the quantiles of their length.
     pauses: Option<(f64, Vec<(f64, f64)>)>,
     follow_up_us: f64,
@@ -229,6 +238,7 @@ impl MachineModel {
         let mut model = Self {
             cores,
             fit,
+            variation: Vec::new(),
             pauses: pauses(&runs.fitted.computing),
             follow_up_us: follow_up(runs.fitted.computing.iter()).unwrap_or(0.0),
             timer,
@@ -236,6 +246,7 @@ impl MachineModel {
             services,
             predictions: Vec::new(),
         };
+        model.variation = variation::parts(model.deviations(&fitted));
         let held_out = runs.held_out.iter().map(|run| (run, false));
         let compared: Vec<_> = fitted.iter().map(|run| (*run, true)).chain(held_out).collect();
         let mut loads: Vec<_> = compared.iter().map(|(run, _)| (run.load.hold, run.load.rate)).collect();
@@ -268,6 +279,23 @@ impl MachineModel {
         }
         let requests = measured[LATE].len();
         Prediction { rate, hold, is_fitted, requests, measured: measured.map(median), share: shares.map(median) }
+    }
+
+    /// Returns how the stages of all requests compare with what the model has for their coldness.
+    fn deviations(&self, runs: &[&RunPaths]) -> Vec<Deviation> {
+        let mut deviations = Vec::new();
+        for (place, run) in runs.iter().enumerate() {
+            let coldness = run.coldness(self.fit.rates);
+            for (path, coldness) in run.paths.iter().zip(coldness).filter(|(path, _)| path.counts()) {
+                for stage in run.measured_stages() {
+                    let Some(times) = self.times(stage, &path.size) else { continue };
+                    let share = path.took(stage) / times.median_at(coldness[stage]).max(1.0);
+                    let (load, size, at) = (run.load, path.size.clone(), path.moments[stage]);
+                    deviations.push(Deviation { run: place, load, stage, size, at, share });
+                }
+            }
+        }
+        deviations
     }
 
     /// Returns the times of a stage of requests with images of this size.
@@ -315,10 +343,14 @@ impl MachineModel {
         let explained = STAGE_NAMES.into_iter().zip(self.fit.unexplained);
         let explained: Vec<_> =
             explained.map(|(name, left)| format!("{name} {}", percent((1.0 - left).max(0.0)))).collect();
+        let common = [0.0, 1e5].map(|lag| percent(self.variation.iter().map(|part| part.correlation(lag)).sum()));
         format!(
-            "{}\n  The coldness of processors explains of the variance over all rates: {}.\n",
+            "{}\n  The coldness of processors explains of the variance over all rates: {}.\n  \
+             Of the rest, times of one moment have {} in common, and those of moments 0.1 s apart {}.\n",
             table.render(),
-            explained.join(", ")
+            explained.join(", "),
+            common[0],
+            common[1]
         )
     }
 
@@ -343,7 +375,13 @@ impl MachineModel {
             format!("usage_factor = {:.3}", rates.usage_factor),
             format!("usage_window_us = {:.1}", rates.usage_window_us),
             format!("warm_up_us = {:.1}", rates.warm_up_us),
+            format!("slow_share = {:.3}", rates.slow_share),
+            format!("slow_cool_down_us = {:.1}", rates.slow_cool_down_us),
         ];
+        for VariationPart { share, time_us } in &self.variation {
+            lines.extend([String::new(), "[[machine.variation]]".to_owned()]);
+            lines.extend([format!("share = {share:.3}"), format!("time_us = {time_us:.1}")]);
+        }
         if let Some((per_second, lengths)) = &self.pauses {
             lines.extend([String::new(), "[machine.pauses]".to_owned()]);
             lines.extend([format!("per_second = {per_second:.3}"), format!("us = {}", written(lengths))]);
@@ -372,8 +410,6 @@ impl MachineModel {
         lines.join("\n")
     }
 }
-            format!("slow_share = {:.3}", rates.slow_share),
-            format!("slow_cool_down_us = {:.1}", rates.slow_cool_down_us),
 
 fn both(times: &WarmAndCold) -> [String; 3] {
     let [warm, cold] = [&times.warm, &times.cold].map(|quantiles| written(quantiles));
@@ -407,7 +443,10 @@ fn pauses(runs: &[RunPaths]) -> Option<(f64, Vec<(f64, f64)>)> {
     lengths.sort_by(f64::total_cmp);
     // To 0.1 µs, as all times of a calibration.
     let at = |probability| Some((probability, (quantile(&lengths, probability)? * 10.0).round() / 10.0));
-    let quantiles: Option<Vec<_>> = [0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0].map(at).into_iter().collect();
+    // Between the last two quantiles all lengths are equally probable. Without those of the tail, its mean would be half of the longest pause.
+    let mut probabilities = vec![0.0, 0.1, 0.25, 0.5, 0.75, 0.9];
+    probabilities.extend([0.95, 0.98, 0.99].iter().filter(|share| (1.0 - *share) * lengths.len() as f64 >= TAIL_MIN));
+    let quantiles: Option<Vec<_>> = probabilities.into_iter().chain([1.0]).map(at).collect();
     Some((lengths.len() as f64 / seconds as f64, quantiles?))
 }
 

@@ -18,6 +18,8 @@ pub(super) enum Mechanism {
     Sharing,
     /// Computations that slow each other.
     Contention,
+    /// Times that vary together: each is drawn for itself.
+    Variation,
     /// Pauses of the whole machine.
     Pauses,
     /// The work that follows a call away from its path.
@@ -61,6 +63,7 @@ impl Mechanism {
             Self::Coldness => "processors that get cold",
             Self::Sharing => "processors that work waits for",
             Self::Contention => "computations that slow each other",
+            Self::Variation => "times that vary together",
             Self::Pauses => "pauses of the whole machine",
             Self::FollowUp => "work that follows a call",
             Self::Timers => "late timers",
@@ -79,6 +82,7 @@ impl Mechanism {
             Self::Coldness => warm(calibration.get_mut("machine")),
             Self::Sharing => set(calibration, "cores", UNSHARED_CORES.into()),
             Self::Contention => remove_from_services(calibration, "contention"),
+            Self::Variation => remove(calibration, "machine", "variation"),
             Self::Pauses => remove(calibration, "machine", "pauses"),
             Self::FollowUp => {
                 set(calibration, "follow_up_us", 0.0.into());
@@ -217,6 +221,7 @@ mod tests {
         link = { one_way_us = [[0.0, 40.0]], connect_us = [[0.0, 90.0]] }\n\
         process = { exec_to_listen_us = [[0.0, 900.0]] }\n\
         [machine]\ncores = 2\nfollow_up_us = 60.0\n\
+        [[machine.variation]]\nshare = 0.2\ntime_us = 2000.0\n\
         [machine.timer]\nwarm_us = [[0.0, 60.0]]\ncold_us = [[0.0, 200.0]]\n\
         [[machine.message]]\nbytes = 4096\nto_server = { warm_us = [[0.0, 80.0]], cold_us = [[0.0, 300.0]] }\n\
         [[machine.message]]\nbytes = 256\nto_server = { warm_us = [[0.0, 70.0]], cold_us = [[0.0, 290.0]] }\n\
@@ -240,6 +245,7 @@ mod tests {
         assert_eq!(machine(Mechanism::FollowUp)["service_time"][0]["contention"].as_float(), Some(0.3));
         assert_eq!(machine(Mechanism::Contention)["service_time"][0].get("contention"), None);
         assert_eq!(machine(Mechanism::Contention)["service_time"][0]["follow_up_us"].as_float(), Some(3.0));
+        assert!(!machine(Mechanism::Variation).contains_key("variation"));
         assert_eq!(machine(Mechanism::Timers)["timer"]["cold_us"].to_string(), "[[0.0, 0.0]]");
         assert!(!without(Mechanism::Connection)["link"].as_table().unwrap().contains_key("connect_us"));
 
@@ -259,7 +265,8 @@ mod tests {
             let calibrations = calibrations(CALIBRATION, chosen).unwrap();
             calibrations.iter().map(|without| without.facts.mechanism.clone()).collect::<Vec<_>>()
         };
-        let all = ["machine", "coldness", "sharing", "contention", "follow-up", "timers", "sizes", "connection"];
+        let all =
+            ["machine", "coldness", "sharing", "contention", "variation", "follow-up", "timers", "sizes", "connection"];
         assert_eq!(names(&[Choice::All]), all);
         assert_eq!(names(&[Choice::One(Mechanism::Timers), Choice::One(Mechanism::Machine)]), ["machine", "timers"]);
         assert_eq!(names(&[]), [""; 0]);

@@ -28,7 +28,7 @@ const SAME_PAUSE_US: f64 = 100.0;
 const WARM_UP_US: f64 = 50_000.0;
 
 /// The load of a run without faults.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::calibrate) struct Load {
     /// Requests per second.
     pub(in crate::calibrate) rate: u64,

@@ -5,6 +5,7 @@ use kernel::{
     distribution::Distribution,
     entropy::{Entropy, unit},
     time::Instant,
+    variation::Variation,
 };
 
 use super::{paths::Path, *};
@@ -15,9 +16,9 @@ const RATES: ColdnessRates = ColdnessRates {
     usage_factor: 3.0,
     usage_window_us: 30_000.0,
     warm_up_us: 900.0,
-};
     slow_share: 0.3,
     slow_cool_down_us: 150_000.0,
+};
 
 /// Times of the stages on a warm machine, and what they take longer on a cold one, in microseconds.
 const WARM: [f64; STAGES] = [60.0, 90.0, 50.0, 80.0];
@@ -29,7 +30,13 @@ fn instant(micros: f64) -> Instant {
 
 /// A run whose requests arrive at random and take the times of the model, and 10 % more or less.
 fn run(load: Load, seed: u64) -> RunPaths {
+    varied_run(load, seed, &[])
+}
+
+/// The same with times that vary together.
+fn varied_run(load: Load, seed: u64, parts: &[VariationPart]) -> RunPaths {
     let mut rng = Entropy::new(seed).stream("run");
+    let mut variation = Variation::new(parts, Entropy::new(seed));
     let mut machine = Coldness::new(RATES);
     let mut paths = Vec::new();
     let mut at = 0.0;
@@ -46,7 +53,8 @@ fn run(load: Load, seed: u64) -> RunPaths {
         for stage in 0..STAGES {
             let begins = moments[stage];
             let mut takes = |stage: usize, coldness: f64| {
-                ((WARM[stage] + COLDER[stage] * coldness) * (0.9 + 0.2 * unit(&mut rng))).round()
+                let probability = variation.probability(instant(begins), unit(&mut rng));
+                ((WARM[stage] + COLDER[stage] * coldness) * (0.9 + 0.2 * probability)).round()
             };
             let coldness = machine.at(instant(begins));
             if stage == LATE {
@@ -129,6 +137,29 @@ fn a_rate_that_the_machine_does_not_keep_up_with_is_not_fitted() {
     for Prediction { rate, share, .. } in model.predictions.iter().filter(computing) {
         assert!(share.iter().flatten().all(|share| (0.9..1.1).contains(share)), "{rate}: {share:?}");
     }
+}
+
+/// What times have in common that begin at one moment, 10 ms apart and 0.2 s apart.
+fn in_common(parts: &[VariationPart]) -> [f64; 3] {
+    [0.0, 1e4, 2e5].map(|lag| parts.iter().map(|part| part.correlation(lag)).sum())
+}
+
+/// What the model has for runs with these parts. The rounds of a calibration are of all loads, so there are several runs of each.
+fn found_in_common(parts: &[VariationPart]) -> [f64; 3] {
+    let runs = FITTED.iter().chain(&FITTED).chain(&FITTED).enumerate();
+    let computing = runs.map(|(seed, load)| varied_run(*load, seed as u64, parts)).collect();
+    let fitted = WorkloadRuns { computing, held: Vec::new() };
+    in_common(&MachineModel::fit(2, &MachineRuns { fitted, ..MachineRuns::default() }).unwrap().variation)
+}
+
+#[test]
+fn what_times_of_one_moment_have_in_common_is_found() {
+    let none = found_in_common(&[]);
+    assert!(none.iter().all(|common| *common < 0.05), "{none:?}");
+    let parts = [VariationPart { share: 0.3, time_us: 2e3 }, VariationPart { share: 0.3, time_us: 1e6 }];
+    let found = found_in_common(&parts);
+    let off = found.iter().zip(in_common(&parts)).map(|(found, expected)| (found - expected).abs());
+    assert!(off.clone().all(|off| off < 0.1), "{found:?}");
 }
 
 #[test]
