@@ -25,12 +25,15 @@ pub(super) const ROUNDS: usize = 4;
 /// The runs of one round; workloads that have none here are measured with their default settings.
 const KINDS: [RunKind; 6] = [
     RunKind { name: "computing", ..RunKind::PICTURES },
-    RunKind { name: "waiting", service_time_min_ms: 50, ..RunKind::PICTURES },
-    RunKind { name: "shaped", seconds: 4, service_time_min_ms: 50, latency_ms: 5, ..RunKind::PICTURES },
+    RunKind { name: "waiting", load: Load::new(24, 8).held_for(HOLD), ..RunKind::PICTURES },
+    RunKind { name: "shaped", load: Load::new(24, 4).held_for(HOLD), latency_ms: 5, ..RunKind::PICTURES },
     RunKind { name: "searching-few", work: Work::Other("dfs", "nodes = 2000\nedges = 6000"), ..RunKind::OTHER },
     RunKind { name: "searching", work: Work::Other("dfs", "nodes = 20000\nedges = 60000"), ..RunKind::OTHER },
     RunKind { name: "answering", work: Work::Other("backend", PROMPT), ..RunKind::OTHER },
 ];
+
+/// The least time that a request holds its worker in runs that wait.
+const HOLD: Duration = Duration::from_millis(50);
 
 /// Settings of a backend without failures and delays: those come from the scenario in either world, not from the host.
 const PROMPT: &str = "failure_rate = 0.0\nhang_rate = 0.0\ndelay = '0ms'";
@@ -46,10 +49,7 @@ pub(super) const SHAPED_US: f64 = 5_000.0;
 pub(super) struct RunKind {
     name: &'static str,
     work: Work,
-    seconds: u64,
-    /// Requests per second.
-    rate: u64,
-    service_time_min_ms: u64,
+    load: Load,
     latency_ms: u64,
 }
 
@@ -63,9 +63,8 @@ enum Work {
 }
 
 impl RunKind {
-    const PICTURES: Self =
-        Self { name: "", work: Work::Pictures, seconds: 8, rate: 24, service_time_min_ms: 0, latency_ms: 0 };
-    const OTHER: Self = Self { seconds: 2, rate: 40, ..Self::PICTURES };
+    const PICTURES: Self = Self { name: "", work: Work::Pictures, load: Load::new(24, 8), latency_ms: 0 };
+    const OTHER: Self = Self { load: Load::new(40, 2), ..Self::PICTURES };
 
     /// A run of each workload that has no other run.
     fn of_other_workloads() -> impl Iterator<Item = Self> {
@@ -89,27 +88,24 @@ impl RunKind {
     }
 
     fn measures(&self) -> Measures {
-        match (&self.work, self.service_time_min_ms, self.latency_ms) {
-            (Work::Other(workload, _), ..) => Measures::Other(workload),
-            (Work::Pictures, 0, _) => Measures::Computing,
-            (Work::Pictures, _, 0) => Measures::Waiting,
-            (Work::Pictures, ..) => Measures::Shaped,
+        match self.work {
+            Work::Other(workload, _) => Measures::Other(workload),
+            Work::Pictures if self.load.hold.is_zero() => Measures::Computing,
+            Work::Pictures if self.latency_ms == 0 => Measures::Waiting,
+            Work::Pictures => Measures::Shaped,
         }
     }
+}
 
-    fn scenario(&self, sizes: &str) -> Result<Scenario, ScenarioError> {
-        let text = format!(
-            "name = 'calibration-{}'\nduration = '{}s'\n[servers]\nworkers = 16\nservice_time_min = '{}ms'\n\
-             [workload]\n{}\n[load]\nrate = {}\narrivals = 'poisson'\n[network]\nlatency = '{}ms'\n",
-            self.name,
-            self.seconds,
-            self.service_time_min_ms,
-            self.workload(sizes),
-            self.rate,
-            self.latency_ms,
-        );
-        Scenario::parse("calibration", &text, &[])
-    }
+/// Returns the scenario of a run. `workload` has the keys of that table.
+fn scenario(name: &str, workload: &str, load: Load, latency_ms: u64) -> Result<Scenario, ScenarioError> {
+    let Load { rate, seconds, hold } = load;
+    let text = format!(
+        "name = 'calibration-{name}'\nduration = '{seconds}s'\n[servers]\nworkers = 16\nservice_time_min = '{}ms'\n\
+         [workload]\n{workload}\n[load]\nrate = {rate}\narrivals = 'poisson'\n[network]\nlatency = '{latency_ms}ms'\n",
+        hold.as_millis(),
+    );
+    Scenario::parse("calibration", &text, &[])
 }
 
 /// The runs of a calibration, in rounds. What differs between rounds is a property of the moment and not of the host.
@@ -155,16 +151,6 @@ const MACHINE_OTHERS: [(&str, &str, &[Load]); 5] = [
 /// The load of the other workloads on workers that are held.
 const HELD_OTHER: Load = Load::new(80, 1).held_for(Duration::from_millis(12));
 
-/// Returns the scenario of a run for the model of the machine. `workload` has the keys of that table.
-fn machine_scenario(workload: &str, Load { rate, seconds, hold }: Load) -> Result<Scenario, ScenarioError> {
-    let text = format!(
-        "name = 'calibration-machine'\nduration = '{seconds}s'\n[servers]\nworkers = 16\nservice_time_min = '{}ms'\n[workload]\n\
-         {workload}\n[load]\nrate = {rate}\narrivals = 'poisson'\n",
-        hold.as_millis()
-    );
-    Scenario::parse("calibration", &text, &[])
-}
-
 /// Returns the runs for the model of the machine of one round, with images of these sizes.
 fn machine_runs(sizes: &str, round: usize) -> Result<Vec<CalibrationRun>, ScenarioError> {
     let pictures = format!("sizes = [{sizes}]");
@@ -178,7 +164,7 @@ fn machine_runs(sizes: &str, round: usize) -> Result<Vec<CalibrationRun>, Scenar
     let count = loads.len();
     let runs = loads.into_iter().enumerate().map(|(place, (purpose, workload, load))| {
         Ok(CalibrationRun {
-            scenario: machine_scenario(&workload, load)?,
+            scenario: scenario("machine", &workload, load, 0)?,
             seed: (round * count + place) as u64,
             seconds: load.seconds + OVERHEAD_SECONDS,
             quantity: Quantity::Machine(load, purpose),
@@ -191,12 +177,11 @@ fn machine_runs(sizes: &str, round: usize) -> Result<Vec<CalibrationRun>, Scenar
 fn stage_runs(sizes: &str, round: usize) -> Result<Vec<CalibrationRun>, ScenarioError> {
     let kinds = KINDS.into_iter().chain(RunKind::of_other_workloads());
     let runs = kinds.map(|kind| {
-        let hold = Duration::from_millis(kind.service_time_min_ms);
         Ok(CalibrationRun {
-            scenario: kind.scenario(sizes)?,
+            scenario: scenario(kind.name, &kind.workload(sizes), kind.load, kind.latency_ms)?,
             seed: round as u64,
-            seconds: kind.seconds + OVERHEAD_SECONDS,
-            quantity: Quantity::Stages(kind.measures(), Load::new(kind.rate, kind.seconds).held_for(hold)),
+            seconds: kind.load.seconds + OVERHEAD_SECONDS,
+            quantity: Quantity::Stages(kind.measures(), kind.load),
         })
     });
     runs.collect()
