@@ -15,12 +15,14 @@
 //! | `relevance` | the differences that are too small to matter |
 //! | `mechanism` | what each mechanism of the calibration explains |
 //! | `stages` | where on its way a request takes longer in one of the worlds |
+//! | `clustering` | how slow times come together |
 //! | `summary` | the cells of all scenarios, measure by measure |
 //! | `onset` | the rate at which goodput no longer follows the load |
 //! | `json` | `fidelity.json` |
 
 mod campaign;
 mod cell;
+mod clustering;
 mod goal;
 mod json;
 mod measure;
@@ -37,9 +39,11 @@ use std::{path::PathBuf, time::Duration};
 use kernel::run_folder::campaign::CampaignManifest;
 
 use self::campaign::PartRuns;
+pub(crate) use self::clustering::BETWEEN;
 pub use self::{
     campaign::{Campaign, CampaignError},
     cell::{Cell, PairDistances, Verdict},
+    clustering::Clustering,
     goal::{Goal, GoalBounds},
     measure::{Measure, TAIL_CALLS_MIN},
     mechanism::{MechanismSummary, OffCell, WithoutMechanism},
@@ -94,6 +98,8 @@ pub struct ScenarioFidelity {
     pub without: Vec<WithoutMechanism>,
     /// The stages of requests with one attempt; empty if their rows do not have them.
     pub stages: Vec<StageFidelity>,
+    /// How slow times come together; empty if no run has enough requests with stages.
+    pub clustering: Vec<Clustering>,
     /// The number of p99 that are not among the cells, as their phases have fewer than [`TAIL_CALLS_MIN`] calls.
     pub sparse: usize,
     /// The runs of both worlds, for plots.
@@ -114,7 +120,7 @@ impl Fidelity {
             for part in parts {
                 let utilisation = part.utilisation();
                 fidelity.notes.extend(busy_note(&part, utilisation).map(note));
-                let PartRuns { name: scenario, variant, real, sim, without, beyond, stages, .. } = part;
+                let PartRuns { name: scenario, variant, real, sim, without, beyond, stages, clustering, .. } = part;
                 if let Some(variant) = &variant {
                     points.push((variant.clone(), RatePoint::from_runs(variant.rate, &real, &sim)));
                 }
@@ -122,6 +128,7 @@ impl Fidelity {
                 let without = without.iter().map(|(name, runs)| WithoutMechanism::compare(name, &real, runs)).collect();
                 let mut scenario = ScenarioFidelity::compare(names, utilisation, real, sim, without);
                 scenario.stages = stages;
+                scenario.clustering = clustering;
                 scenario.cells.iter_mut().for_each(|cell| cell.is_beyond = beyond.contains(&cell.phase));
                 fidelity.scenarios.push(scenario);
             }
@@ -178,7 +185,8 @@ impl ScenarioFidelity {
         ];
         let ScenarioNames { name, campaign, label } = names;
         let sides = ScenarioComparison { scenario: name.clone(), sides, pairs: Vec::new() };
-        Self { name, campaign, label, runs, utilisation, cells, without, stages: Vec::new(), sparse, sides }
+        let (stages, clustering) = (Vec::new(), Vec::new());
+        Self { name, campaign, label, runs, utilisation, cells, without, stages, clustering, sparse, sides }
     }
 
     /// Returns the phases of its cells, in their order.

@@ -18,6 +18,7 @@ use kernel::{
 };
 
 use super::{
+    clustering::{self, Clustering},
     range::CalibratedRange,
     stages::{self, StageFidelity},
 };
@@ -57,6 +58,8 @@ pub(super) struct PartRuns {
     pub(super) beyond: BTreeSet<String>,
     /// The stages of requests in both worlds.
     pub(super) stages: Vec<StageFidelity>,
+    /// What slow times have in common in both worlds.
+    pub(super) clustering: Vec<Clustering>,
     /// The share of the time for which the workers of the busiest server were busy, of each real run for which it is known.
     utilisations: Vec<f64>,
 }
@@ -68,6 +71,8 @@ struct WorldRuns {
     utilisations: Vec<f64>,
     /// The median of each stage of a run in microseconds, of each run that has them.
     stages: Vec<[u64; STAGES]>,
+    /// The correlations of times of each run that has enough requests.
+    clustering: Vec<[f64; clustering::BETWEEN.len()]>,
     /// The number of runs that are left out because they are not trusted.
     untrusted: usize,
     /// The part of the first simulated run that is outside of the calibrated range, as a sentence without its subject.
@@ -180,10 +185,11 @@ impl Campaign {
                 runs(folder, manifest.runs, &source, (window, &range))
             };
             let [sim, real] = WORLDS.map(|world| read(world, world, &calibration.sha256));
-            let WorldRuns { members: real, utilisations, stages: real_stages, untrusted: real_untrusted, .. } = real?;
-            let WorldRuns { members: sim, stages: sim_stages, untrusted: sim_untrusted, beyond, phases_beyond, .. } =
-                sim?;
-            let stages = StageFidelity::compare(&real_stages, &sim_stages);
+            let (real, sim) = (real?, sim?);
+            let stages = StageFidelity::compare(&real.stages, &sim.stages);
+            let clustering = Clustering::compare(&real.clustering, &sim.clustering);
+            let WorldRuns { members: real, utilisations, untrusted: real_untrusted, .. } = real;
+            let WorldRuns { members: sim, untrusted: sim_untrusted, beyond, phases_beyond, .. } = sim;
             notes.extend(beyond.map(|beyond| format!("{}: {beyond}", part.name)));
             for (world, untrusted, found) in [("real", real_untrusted, &real), ("sim", sim_untrusted, &sim)] {
                 if untrusted > 0 {
@@ -218,7 +224,8 @@ impl Campaign {
             }
             let name = part.name.clone();
             let variant = part.variant.clone();
-            parts.push(PartRuns { name, variant, real, sim, without, beyond: phases_beyond, stages, utilisations });
+            let beyond = phases_beyond;
+            parts.push(PartRuns { name, variant, real, sim, without, beyond, stages, clustering, utilisations });
         }
         notes.extend(host_note(&manifest));
         notes.extend(calibration_note(&manifest));
@@ -299,7 +306,7 @@ fn runs(
             return Err(CampaignError::OtherCalibration { path: place, found: used.sha256.clone() });
         }
         let utilisation = utilisation(&run);
-        let stages = stages::medians(&run);
+        let requests = stages::of_run(&run);
         let beyond = if world == "sim" { range.left_by(&run) } else { None };
         let member = Member::from_run(run, window).map_err(ReadError::from)?;
         if let Some(beyond) = beyond {
@@ -312,7 +319,8 @@ fn runs(
             continue;
         }
         runs.utilisations.extend(utilisation);
-        runs.stages.extend(stages);
+        runs.stages.extend(stages::medians(&requests));
+        runs.clustering.extend(clustering::of_run(&requests));
         runs.members.push(member);
     }
     Ok(runs)

@@ -98,6 +98,7 @@ fn scenario(scenario: &ScenarioFidelity) -> Value {
         "p99_left_out": scenario.sparse,
         "utilisation": scenario.utilisation,
         "stages": scenario.stages,
+        "clustering": scenario.clustering,
         "sentence": crate::text::fidelity::sentence(scenario),
         "cells": scenario.cells.iter().map(|cell| self::cell(cell, &scenario.campaign)).collect::<Vec<_>>(),
     })

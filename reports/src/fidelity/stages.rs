@@ -3,7 +3,7 @@
 //! If all stages of most scenarios are longer in real runs, the machine became slower after it was calibrated; if one is, or those of one
 //! workload, the simulation is wrong there.
 
-use std::collections::BTreeMap;
+use std::{cmp::Ordering, collections::BTreeMap};
 
 use kernel::{
     measure::stages::{STAGE_NAMES, STAGES, moments},
@@ -43,33 +43,53 @@ impl StageFidelity {
     }
 }
 
-/// Returns the median of each stage in microseconds, over the requests of a run with one attempt and the status OK; `None` if there are none.
-pub(super) fn medians(run: &RecordedRun) -> Option<[u64; STAGES]> {
+/// The stages of one request.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct RequestStages {
+    /// Size of its input, such as `64x64`.
+    pub(super) size: String,
+    /// When it was intended to be sent, in microseconds of the run.
+    pub(super) intended_us: u64,
+    /// How long each stage took, in microseconds.
+    pub(super) took_us: [u64; STAGES],
+}
+
+/// Returns the stages of the requests of a run with one attempt and the status OK, in the order in which they were intended.
+pub(super) fn of_run(run: &RecordedRun) -> Vec<RequestStages> {
     let mut finished: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
     run.rows.events.each(|row| {
         if let (Event::Finished, Some(request), Some(held)) = (row.event, row.request, row.duration_us) {
             finished.insert(request, (row.at_us, held));
         }
     });
-    let mut took: [Vec<u64>; STAGES] = Default::default();
+    let mut requests = Vec::new();
     run.rows.requests.each(|row| {
         // Later attempts of a request have stages of their own.
         if row.status != Outcome::OK || row.attempts != 1 {
             return;
         }
         if let Some(moments) = finished.get(&row.id).and_then(|finished| moments(row, *finished)) {
-            for (stage, took) in took.iter_mut().enumerate() {
-                took.push(moments[stage + 1] - moments[stage]);
-            }
+            let took_us = std::array::from_fn(|stage| moments[stage + 1] - moments[stage]);
+            requests.push(RequestStages { size: row.size.clone(), intended_us: row.intended_us, took_us });
         }
     });
+    requests.sort_by_key(|request| request.intended_us);
+    requests
+}
+
+/// Returns the median of each stage in microseconds; `None` without requests.
+pub(super) fn medians(requests: &[RequestStages]) -> Option<[u64; STAGES]> {
+    let mut took: [Vec<u64>; STAGES] = Default::default();
+    for request in requests {
+        took.iter_mut().zip(request.took_us).for_each(|(took, micros)| took.push(micros));
+    }
     let [late, to_worker, service, to_client] = took.map(median);
     Some([late?, to_worker?, service?, to_client?])
 }
 
-/// Returns the median, the greater of the two in the middle; `None` of no values.
-fn median(mut values: Vec<u64>) -> Option<u64> {
-    values.sort_unstable();
+/// Returns the median, the greater of the two in the middle; `None` of no values. None of them may be NaN.
+pub(super) fn median<T: Copy + PartialOrd>(mut values: Vec<T>) -> Option<T> {
+    values.sort_by(|one, other| one.partial_cmp(other).unwrap_or(Ordering::Equal));
     values.get(values.len() / 2).copied()
 }
 

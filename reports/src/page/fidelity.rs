@@ -30,6 +30,11 @@ pub fn fidelity(fidelity: &Fidelity, figures: &[Figure]) -> String {
             p { (text::fidelity::STAGES_SENTENCE) }
             (table(&text::fidelity::stage_headings(), &stages))
         }
+        @let clustering = text::fidelity::clustering_rows(fidelity);
+        @if !clustering.is_empty() {
+            p { (text::fidelity::CLUSTERING_SENTENCE) }
+            (table(&text::fidelity::clustering_headings(), &clustering))
+        }
         @let mechanisms = text::fidelity::mechanism_rows(fidelity);
         @if !mechanisms.is_empty() {
             p { (text::fidelity::MECHANISMS) }

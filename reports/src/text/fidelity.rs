@@ -17,7 +17,7 @@ use kernel::{
 
 use super::{missing, optional_duration, optional_percent, sections, signed_duration};
 use crate::fidelity::{
-    CampaignFacts, Cell, Fidelity, GoalBounds, Measure, MeasureSummary, MechanismSummary, OffCell, Onset,
+    BETWEEN, CampaignFacts, Cell, Fidelity, GoalBounds, Measure, MeasureSummary, MechanismSummary, OffCell, Onset,
     ScenarioFidelity, TAIL_CALLS_MIN, Verdict,
 };
 
@@ -52,11 +52,12 @@ pub fn report(fidelity: &Fidelity) -> String {
 fn heading(fidelity: &Fidelity) -> String {
     let sentences: Vec<_> = fidelity.scenarios.iter().map(sentence).collect();
     format!(
-        "Simulated and real runs, compared with the distances between real runs\n\n{}\n\n{}{}{}{}{}",
+        "Simulated and real runs, compared with the distances between real runs\n\n{}\n\n{}{}{}{}{}{}",
         sentences.join("\n"),
         measures(fidelity),
         left_out(fidelity).map_or(String::new(), |sentence| format!("\n{sentence}\n")),
         stages(fidelity),
+        clustering(fidelity),
         mechanisms(fidelity),
         fidelity.campaigns.iter().map(|campaign| facts(campaign, fidelity.campaigns.len() > 1)).collect::<String>(),
     )
@@ -160,13 +161,41 @@ pub(crate) fn stage_rows(fidelity: &Fidelity) -> Vec<Vec<String>> {
 
 /// Returns the table of stages; empty if no scenario has them.
 fn stages(fidelity: &Fidelity) -> String {
-    let rows = stage_rows(fidelity);
+    section(STAGES_SENTENCE, &stage_headings(), stage_rows(fidelity))
+}
+
+/// The sentence above the table of correlations.
+pub(crate) const CLUSTERING_SENTENCE: &str = "What slow times have in common: rank correlations of the stages of a request, and of the latencies of a request and the \
+                                     next one; medians over the runs. If those of simulated runs are smaller, their tails are too thin.";
+
+/// Returns the headings of the table of correlations.
+pub(crate) fn clustering_headings() -> Vec<&'static str> {
+    ["scenario"].into_iter().chain(BETWEEN.into_iter().flat_map(|between| [between, "sim"])).collect()
+}
+
+/// Returns the rows of the table of correlations: one for each scenario that has them.
+pub(crate) fn clustering_rows(fidelity: &Fidelity) -> Vec<Vec<String>> {
+    let known = fidelity.scenarios.iter().filter(|scenario| !scenario.clustering.is_empty());
+    let rows = known.map(|scenario| {
+        let cells = scenario.clustering.iter().flat_map(|of| [of.real, of.sim].map(|value| format!("{value:+.2}")));
+        [scenario.label.clone()].into_iter().chain(cells).collect()
+    });
+    rows.collect()
+}
+
+/// Returns the table of correlations; empty if no scenario has them.
+fn clustering(fidelity: &Fidelity) -> String {
+    section(CLUSTERING_SENTENCE, &clustering_headings(), clustering_rows(fidelity))
+}
+
+/// Returns a table below its sentence; empty without rows.
+fn section(sentence: &str, headings: &[&str], rows: Vec<Vec<String>>) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    let mut table = TextTable::new(&columns(&stage_headings(), 1));
+    let mut table = TextTable::new(&columns(headings, 1));
     rows.into_iter().for_each(|row| table.row(row));
-    format!("\n{STAGES_SENTENCE}\n\n{}", table.render())
+    format!("\n{sentence}\n\n{}", table.render())
 }
 
 /// The sentence above the table of mechanisms.

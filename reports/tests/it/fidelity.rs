@@ -349,6 +349,11 @@ fn the_stages_of_requests_are_compared() {
     let times = |world: &str| stages.iter().map(|stage| stage[world].as_f64().unwrap()).collect::<Vec<_>>();
     assert_eq!(times("real"), [0.000_01, 0.012_99, 0.01, 0.0]);
     assert_eq!(times("sim"), [0.000_01, 0.002_99, 0.02, 0.0]);
+    let clustering = json["scenarios"][0]["clustering"].as_array().unwrap();
+    // Servers have all requests for the same time, so that nothing correlates with it. The latencies are those of both worlds.
+    let [stages, successive] = [0, 1].map(|place| (&clustering[place]["real"], &clustering[place]["sim"]));
+    assert_eq!((stages.0, successive.0), (&json!(0.0), successive.1));
+    assert!(text.contains("What slow times have in common"), "{text}");
     let row =
         text.lines().skip_while(|line| !line.contains("timer late by")).find(|line| line.contains("story")).unwrap();
     let words: Vec<_> = row.split_whitespace().collect();
