@@ -98,7 +98,7 @@ mod tests {
     /// Requests of two sizes, of which all stages take longer by `late` of their place.
     fn requests(late: impl Fn(u64) -> [u64; STAGES]) -> Vec<RequestStages> {
         let request = |place: u64| {
-            let (size, longer) = if place % 2 == 0 { ("64x64", 0) } else { ("512x512", 1_000) };
+            let (size, longer) = if place.is_multiple_of(2) { ("64x64", 0) } else { ("512x512", 1_000) };
             RequestStages {
                 size: size.to_owned(),
                 intended_us: place * 10_000,
