@@ -61,7 +61,8 @@ impl VariationPart {
     }
 }
 
-/// The common variation of a machine's times in one run. It depends on the seed and on time only, and not on when or how often it is asked.
+/// The common variation of a machine's times in one run. It depends on the seed, on time and on the branches of the run, and not on how often it is
+/// asked.
 #[derive(Debug)]
 pub struct Variation {
     entropy: Entropy,
@@ -188,12 +189,8 @@ mod tests {
         let all = times.map(|micros| asked.probability(at(micros), 0.5));
         let alone = times.map(|micros| variation(5).probability(at(micros), 0.5));
         let mut backwards = variation(5);
-        let mut reversed = times
-            .map(|micros| micros)
-            .into_iter()
-            .rev()
-            .map(|micros| backwards.probability(at(micros), 0.5))
-            .collect::<Vec<_>>();
+        let mut reversed: Vec<_> =
+            times.into_iter().rev().map(|micros| backwards.probability(at(micros), 0.5)).collect();
         reversed.reverse();
         assert_eq!((all, reversed.as_slice()), (alone, &alone[..]));
         assert_ne!(variation(6).probability(at(100), 0.5), all[0]);
