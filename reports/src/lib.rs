@@ -5,6 +5,7 @@ pub mod alerts;
 pub mod analyse;
 pub mod command;
 pub mod compare;
+mod correlation;
 pub mod detect;
 pub mod distribution;
 pub mod draw;

@@ -6,6 +6,7 @@
 use std::iter;
 
 use super::sample::Sample;
+use crate::correlation::pearson;
 
 /// Returns the Wasserstein-1 distance of two samples, in their unit: the area between the two distribution functions, which
 /// is the mean distance that mass has to be moved to turn one distribution into the other.
@@ -122,13 +123,7 @@ fn correlation(reference: &[Option<f64>], other: &[Option<f64>], shift: isize) -
     if pairs.len() < 3 || pairs.len() * 2 < reference.iter().flatten().count() {
         return None;
     }
-    let count = pairs.len() as f64;
-    let mean_a = pairs.iter().map(|(a, _)| a).sum::<f64>() / count;
-    let mean_b = pairs.iter().map(|(_, b)| b).sum::<f64>() / count;
-    let covariance: f64 = pairs.iter().map(|(a, b)| (a - mean_a) * (b - mean_b)).sum();
-    let variance_a: f64 = pairs.iter().map(|(a, _)| (a - mean_a) * (a - mean_a)).sum();
-    let variance_b: f64 = pairs.iter().map(|(_, b)| (b - mean_b) * (b - mean_b)).sum();
-    Some(if variance_a > 0.0 && variance_b > 0.0 { covariance / (variance_a * variance_b).sqrt() } else { 0.0 })
+    Some(pearson(&pairs))
 }
 
 fn value_at(series: &[Option<f64>], index: usize, shift: isize) -> Option<f64> {

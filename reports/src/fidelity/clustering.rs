@@ -9,6 +9,7 @@ use kernel::measure::stages::STAGES;
 use serde::Serialize;
 
 use super::stages::{RequestStages, median};
+use crate::correlation::pearson;
 
 /// The fewest requests of a run whose correlations mean something: their standard error is up to 0.1.
 const REQUESTS_MIN: usize = 100;
@@ -77,18 +78,9 @@ fn ranks<'a>(values: impl Iterator<Item = (&'a str, u64)>) -> Vec<f64> {
     ranks
 }
 
-/// Returns the correlation of two lists of ranks; 0 if one of them is constant.
+/// Returns the correlation of two lists of ranks.
 fn correlation(one: &[f64], other: &[f64]) -> f64 {
-    let [mean, other_mean] = [one, other].map(|ranks| ranks.iter().sum::<f64>() / ranks.len() as f64);
-    let (mut common, mut squares, mut other_squares) = (0.0, 0.0, 0.0);
-    for (rank, other) in one.iter().zip(other) {
-        let (off, other_off) = (rank - mean, other - other_mean);
-        common += off * other_off;
-        squares += off * off;
-        other_squares += other_off * other_off;
-    }
-    let scale = f64::sqrt(squares * other_squares);
-    if scale > 0.0 { common / scale } else { 0.0 }
+    pearson(&one.iter().copied().zip(other.iter().copied()).collect::<Vec<_>>())
 }
 
 #[cfg(test)]

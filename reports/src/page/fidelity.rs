@@ -25,25 +25,9 @@ pub fn fidelity(fidelity: &Fidelity, figures: &[Figure]) -> String {
         @if let Some(left_out) = text::fidelity::left_out(fidelity) {
             p { (left_out) }
         }
-        @let stages = text::fidelity::stage_rows(fidelity);
-        @if !stages.is_empty() {
-            p { (text::fidelity::STAGES_SENTENCE) }
-            (table(&text::fidelity::stage_headings(), &stages))
-        }
-        @let clustering = text::fidelity::clustering_rows(fidelity);
-        @if !clustering.is_empty() {
-            p { (text::fidelity::CLUSTERING_SENTENCE) }
-            (table(&text::fidelity::clustering_headings(), &clustering))
-        }
-        @let mechanisms = text::fidelity::mechanism_rows(fidelity);
-        @if !mechanisms.is_empty() {
-            p { (text::fidelity::MECHANISMS) }
-            (table(&text::fidelity::MECHANISM_HEADINGS, &mechanisms))
-        }
-        @let off = text::fidelity::off_rows(fidelity);
-        @if !off.is_empty() {
-            p { (text::fidelity::OFF) }
-            (table(&text::fidelity::off_headings(fidelity), &off))
+        @for section in text::fidelity::tables(fidelity) {
+            p { (section.sentence) }
+            (table(&section.headings, &section.rows))
         }
         (table(&fact_headings(fidelity), &facts(fidelity)))
         (plots(figures))

@@ -52,13 +52,11 @@ pub fn report(fidelity: &Fidelity) -> String {
 fn heading(fidelity: &Fidelity) -> String {
     let sentences: Vec<_> = fidelity.scenarios.iter().map(sentence).collect();
     format!(
-        "Simulated and real runs, compared with the distances between real runs\n\n{}\n\n{}{}{}{}{}{}",
+        "Simulated and real runs, compared with the distances between real runs\n\n{}\n\n{}{}{}{}",
         sentences.join("\n"),
         measures(fidelity),
         left_out(fidelity).map_or(String::new(), |sentence| format!("\n{sentence}\n")),
-        stages(fidelity),
-        clustering(fidelity),
-        mechanisms(fidelity),
+        tables(fidelity).iter().map(Section::text).collect::<String>(),
         fidelity.campaigns.iter().map(|campaign| facts(campaign, fidelity.campaigns.len() > 1)).collect::<String>(),
     )
 }
@@ -138,16 +136,65 @@ fn summary_row(summary: &MeasureSummary) -> Vec<String> {
 }
 
 /// The sentence above the table of stages.
-pub(crate) const STAGES_SENTENCE: &str = "The stages of requests with one attempt: the median in real runs, and how far that of simulated runs is from it. If all are \
-                                 longer in most scenarios, the machine became slower after it was calibrated.";
+const STAGES: &str = "The stages of requests with one attempt: the median in real runs, and how far that of simulated runs is from it. If all are \
+                      longer in most scenarios, the machine became slower after it was calibrated.";
+
+/// The sentence above the table of correlations.
+const CLUSTERING: &str = "What slow times have in common: rank correlations of the stages of a request, and of the latencies of a request and the \
+                          next one; medians over the runs. If those of simulated runs are smaller, their tails are too thin.";
+
+/// The sentence above the table of mechanisms.
+const MECHANISMS: &str =
+    "The same real runs, compared with simulated ones that leave one mechanism of the calibration out:";
+
+/// The sentence above the table of what is left.
+const OFF: &str = "What is left: the cells that miss their goal or are apart, with the difference that remains without each \
+                   mechanism. The last column has the mechanism without which it is least, if that is at most half of it: the \
+                   simulation has too much of it. Where there is none, the simulation lacks something, or no single \
+                   mechanism decides.";
+
+/// A table below its sentence.
+pub(crate) struct Section<'a> {
+    pub(crate) sentence: &'static str,
+    pub(crate) headings: Vec<&'a str>,
+    pub(crate) rows: Vec<Vec<String>>,
+    /// Number of the first columns, which have text; the others have figures.
+    texts: usize,
+}
+
+impl Section<'_> {
+    fn text(&self) -> String {
+        let sides = iter::repeat_n(Align::Left, self.texts).chain(iter::repeat(Align::Right));
+        let columns: Vec<_> = self.headings.iter().copied().zip(sides).collect();
+        let mut table = TextTable::new(&columns);
+        self.rows.iter().for_each(|row| table.row(row.clone()));
+        format!("\n{}\n\n{}", self.sentence, table.render())
+    }
+}
+
+/// Returns what the report has between its summary and its facts, without the tables that have no rows.
+pub(crate) fn tables(fidelity: &Fidelity) -> Vec<Section<'_>> {
+    let all = [
+        Section { sentence: STAGES, headings: stage_headings(), rows: stage_rows(fidelity), texts: 1 },
+        Section { sentence: CLUSTERING, headings: clustering_headings(), rows: clustering_rows(fidelity), texts: 1 },
+        Section {
+            sentence: MECHANISMS,
+            headings: MECHANISM_HEADINGS.to_vec(),
+            rows: mechanism_rows(fidelity),
+            texts: 1,
+        },
+        Section { sentence: OFF, headings: off_headings(fidelity), rows: off_rows(fidelity), texts: 3 },
+    ];
+    all.into_iter().filter(|section| !section.rows.is_empty()).collect()
+}
 
 /// The headings of the table of stages.
-pub(crate) fn stage_headings() -> Vec<&'static str> {
+fn stage_headings() -> Vec<&'static str> {
     ["scenario"].into_iter().chain(STAGE_NAMES.into_iter().flat_map(|name| [name, "sim"])).collect()
 }
 
 /// Returns the rows of the table of stages: one for each scenario that has them.
-pub(crate) fn stage_rows(fidelity: &Fidelity) -> Vec<Vec<String>> {
+fn stage_rows(fidelity: &Fidelity) -> Vec<Vec<String>> {
     let known = fidelity.scenarios.iter().filter(|scenario| !scenario.stages.is_empty());
     let rows = known.map(|scenario| {
         let cells = scenario.stages.iter().flat_map(|stage| {
@@ -159,22 +206,13 @@ pub(crate) fn stage_rows(fidelity: &Fidelity) -> Vec<Vec<String>> {
     rows.collect()
 }
 
-/// Returns the table of stages; empty if no scenario has them.
-fn stages(fidelity: &Fidelity) -> String {
-    section(STAGES_SENTENCE, &stage_headings(), stage_rows(fidelity))
-}
-
-/// The sentence above the table of correlations.
-pub(crate) const CLUSTERING_SENTENCE: &str = "What slow times have in common: rank correlations of the stages of a request, and of the latencies of a request and the \
-                                     next one; medians over the runs. If those of simulated runs are smaller, their tails are too thin.";
-
 /// Returns the headings of the table of correlations.
-pub(crate) fn clustering_headings() -> Vec<&'static str> {
+fn clustering_headings() -> Vec<&'static str> {
     ["scenario"].into_iter().chain(BETWEEN.into_iter().flat_map(|between| [between, "sim"])).collect()
 }
 
 /// Returns the rows of the table of correlations: one for each scenario that has them.
-pub(crate) fn clustering_rows(fidelity: &Fidelity) -> Vec<Vec<String>> {
+fn clustering_rows(fidelity: &Fidelity) -> Vec<Vec<String>> {
     let known = fidelity.scenarios.iter().filter(|scenario| !scenario.clustering.is_empty());
     let rows = known.map(|scenario| {
         let cells = scenario.clustering.iter().flat_map(|of| [of.real, of.sim].map(|value| format!("{value:+.2}")));
@@ -183,60 +221,12 @@ pub(crate) fn clustering_rows(fidelity: &Fidelity) -> Vec<Vec<String>> {
     rows.collect()
 }
 
-/// Returns the table of correlations; empty if no scenario has them.
-fn clustering(fidelity: &Fidelity) -> String {
-    section(CLUSTERING_SENTENCE, &clustering_headings(), clustering_rows(fidelity))
-}
-
-/// Returns a table below its sentence; empty without rows.
-fn section(sentence: &str, headings: &[&str], rows: Vec<Vec<String>>) -> String {
-    if rows.is_empty() {
-        return String::new();
-    }
-    let mut table = TextTable::new(&columns(headings, 1));
-    rows.into_iter().for_each(|row| table.row(row));
-    format!("\n{sentence}\n\n{}", table.render())
-}
-
-/// The sentence above the table of mechanisms.
-pub(crate) const MECHANISMS: &str =
-    "The same real runs, compared with simulated ones that leave one mechanism of the calibration out:";
-
-/// The sentence above the table of what is left.
-pub(crate) const OFF: &str = "What is left: the cells that miss their goal or are apart, with the difference that remains without each \
-                              mechanism. The last column has the mechanism without which it is least, if that is at most half of it: the \
-                              simulation has too much of it. Where there is none, the simulation lacks something, or no single \
-                              mechanism decides.";
-
 /// The headings of the table of mechanisms.
-pub(crate) const MECHANISM_HEADINGS: [&str; 8] =
+const MECHANISM_HEADINGS: [&str; 8] =
     ["left out", "scenarios", "p50 goal", "median error", "p99 goal", "median error", "within floor", "within twice"];
 
-/// Returns the tables of what each mechanism explains; empty if none was left out.
-fn mechanisms(fidelity: &Fidelity) -> String {
-    let summaries = mechanism_rows(fidelity);
-    if summaries.is_empty() {
-        return String::new();
-    }
-    let mut table = TextTable::new(&columns(&MECHANISM_HEADINGS, 1));
-    summaries.into_iter().for_each(|row| table.row(row));
-    let off = off_rows(fidelity);
-    if off.is_empty() {
-        return format!("\n{MECHANISMS}\n\n{}", table.render());
-    }
-    let mut left = TextTable::new(&columns(&off_headings(fidelity), 3));
-    off.into_iter().for_each(|row| left.row(row));
-    format!("\n{MECHANISMS}\n\n{}\n{OFF}\n\n{}", table.render(), left.render())
-}
-
-/// Returns the columns of a table, of which the first `texts` have text and the others figures.
-fn columns<'a>(headings: &[&'a str], texts: usize) -> Vec<(&'a str, Align)> {
-    let sides = iter::repeat_n(Align::Left, texts).chain(iter::repeat(Align::Right));
-    headings.iter().copied().zip(sides).collect()
-}
-
 /// Returns the rows of the table of mechanisms: one with all of them, and one without each; nothing if none was left out.
-pub(crate) fn mechanism_rows(fidelity: &Fidelity) -> Vec<Vec<String>> {
+fn mechanism_rows(fidelity: &Fidelity) -> Vec<Vec<String>> {
     fidelity.by_mechanism().iter().map(mechanism_row).collect()
 }
 
@@ -260,13 +250,13 @@ fn median_error(summary: &MeasureSummary) -> String {
 }
 
 /// Returns the headings of the table of what is left.
-pub(crate) fn off_headings(fidelity: &Fidelity) -> Vec<&str> {
+fn off_headings(fidelity: &Fidelity) -> Vec<&str> {
     let fixed = ["scenario", "phase", "measure", "with all"];
     fixed.into_iter().chain(fidelity.mechanisms()).chain(["too much of"]).collect()
 }
 
 /// Returns the rows of the table of what is left.
-pub(crate) fn off_rows(fidelity: &Fidelity) -> Vec<Vec<String>> {
+fn off_rows(fidelity: &Fidelity) -> Vec<Vec<String>> {
     fidelity.off_cells().iter().map(off_row).collect()
 }
 
