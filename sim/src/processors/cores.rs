@@ -278,6 +278,9 @@ impl Cores {
     }
 
     fn run(&mut self, since: Instant, core: usize, work: Work, alarms: &mut Vec<Alarm>) {
+        if self.are_idle() {
+            self.pauses.begin_work(since);
+        }
         self.cores[core].running = Some(Running { work, since, slice_since: since, pace: 1.0 });
         self.set_alarm(since, core, alarms);
     }

@@ -13,7 +13,11 @@ use serde::Deserialize;
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PauseTimes {
-    /// Mean number of pauses in a second.
+    /// True if pauses begin only while the machine works, as a hypervisor takes no processors from a machine that does not use them. Calibrations of an
+    /// older form do not say so: theirs come at any time.
+    #[serde(default)]
+    pub(crate) while_working: bool,
+    /// Mean number of pauses in a second, or in one in which the machine works.
     pub(crate) per_second: f64,
     /// Length of a pause, in microseconds.
     pub(crate) us: Distribution,
@@ -29,20 +33,36 @@ pub(super) struct Pauses {
     times: Option<(PauseTimes, RandomStream)>,
     /// Pauses that are not over yet, as far as they were asked for.
     known: VecDeque<(Instant, Instant)>,
+    /// The time from which on the next pause is drawn.
+    drawn_to: Instant,
 }
 
 impl Pauses {
     /// Draws pauses from `rng`; none at all without times.
     pub(super) fn new(times: Option<PauseTimes>, rng: RandomStream) -> Self {
         let times = times.filter(|times| times.per_second > 0.0).map(|times| (times, rng));
-        Self { times, known: VecDeque::new() }
+        Self { times, known: VecDeque::new(), drawn_to: Instant::START }
     }
 
     /// Forgets the pauses that are over at `now`. No one may ask for a time before.
     pub(super) fn forget_before(&mut self, now: Instant) {
-        // The last one stays, as the next one is drawn from its end.
-        while self.known.len() > 1 && self.known[0].1 <= now {
+        while self.known.front().is_some_and(|(_, until)| *until <= now) {
             self.known.pop_front();
+        }
+    }
+
+    /// Lets the machine begin to work at `now`, after it had nothing to do: pauses that would have begun before do not come, if they begin only
+    /// while it works. No one may ask for a time before.
+    pub(super) fn begin_work(&mut self, now: Instant) {
+        if !self.times.as_ref().is_some_and(|(times, _)| times.while_working) {
+            return;
+        }
+        while let Some((from, _)) = self.pause(0).filter(|(from, _)| *from < now) {
+            self.known.pop_front();
+            if self.known.is_empty() {
+                // It takes no time from the next one.
+                self.drawn_to = from;
+            }
         }
     }
 
@@ -76,10 +96,10 @@ impl Pauses {
     fn pause(&mut self, place: usize) -> Option<(Instant, Instant)> {
         let (times, rng) = self.times.as_mut()?;
         if place == self.known.len() {
-            let last = self.known.back().map_or(Instant::START, |(_, until)| *until);
             let seconds = -(1.0 - unit(rng)).ln() / times.per_second;
-            let from = last + Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
-            self.known.push_back((from, from + times.us.sample(rng)));
+            let from = self.drawn_to + Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+            self.drawn_to = from + times.us.sample(rng);
+            self.known.push_back((from, self.drawn_to));
         }
         self.known.get(place).copied()
     }
@@ -92,8 +112,36 @@ mod tests {
     use super::*;
 
     fn pauses(per_second: f64, ms: u64) -> Pauses {
+        pauses_of(per_second, ms, false)
+    }
+
+    fn pauses_of(per_second: f64, ms: u64, while_working: bool) -> Pauses {
         let us = Distribution::constant(Duration::from_millis(ms));
-        Pauses::new(Some(PauseTimes { per_second, us }), Entropy::new(7).stream("test"))
+        Pauses::new(Some(PauseTimes { while_working, per_second, us }), Entropy::new(7).stream("test"))
+    }
+
+    /// The pauses in 20,000 pieces of work of 5 ms each, which begin every 20 ms.
+    fn pauses_in_work(while_working: bool) -> f64 {
+        let mut pauses = pauses_of(10.0, 2, while_working);
+        let work = Duration::from_millis(5);
+        let all = (0..20_000).map(|piece| {
+            let start = Instant::START + Duration::from_millis(20) * piece;
+            pauses.begin_work(start);
+            let paused = pauses.end_of(start, work).since(start + work);
+            pauses.forget_before(start + work + paused);
+            paused.as_secs_f64() / 2e-3
+        });
+        all.sum()
+    }
+
+    #[test]
+    fn pauses_begin_only_while_the_machine_works() {
+        // Ten in each of 100 s of work.
+        let only_then = pauses_in_work(true);
+        assert!((only_then / 1_000.0 - 1.0).abs() < 0.1, "{only_then}");
+        // Those that began before hold up work by what is left of them.
+        let at_any_time = pauses_in_work(false);
+        assert!((at_any_time / 1_200.0 - 1.0).abs() < 0.1, "{at_any_time}");
     }
 
     #[test]
