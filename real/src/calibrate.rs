@@ -89,7 +89,7 @@ pub struct CalibrateArgs {
     anyway: bool,
 }
 
-/// Measures this host for about five minutes, prints the result and writes the calibration.
+/// Measures this host for about six minutes, prints the result and writes the calibration.
 pub fn run(args: &CalibrateArgs) -> Result<Exit, Failure> {
     // A build or a path that is of no use should fail before minutes of measurement, not after.
     check_build(facts::is_optimized(), args.anyway)?;
@@ -97,10 +97,10 @@ pub fn run(args: &CalibrateArgs) -> Result<Exit, Failure> {
     output.prepare(&OsFiles).map_err(Failure::wrong_input)?;
     let app = args.app.as_deref().map(|path| app_scenario(path, &args.overrides)).transpose()?;
     let mut calibrating = Calibrating::begin(&args.sizes, app.as_ref())?;
-    let bar = progress::bar(calibrating.seconds(), "{bar:40} measuring this host, {eta} left; keep it idle");
+    let bar = progress::time_bar(calibrating.takes(), "{bar:40} measuring this host, {eta} left; keep it idle");
     for round in 0..Calibrating::ROUNDS {
         let place = tempfile::tempdir().map_err(|error| failed(error.into()))?;
-        calibrating.play(round, place.path(), |seconds| bar.inc(seconds))?;
+        calibrating.play(round, place.path(), |time| progress::advance(&bar, time))?;
     }
     let findings = calibrating.end()?;
     bar.finish_and_clear();
@@ -147,12 +147,12 @@ impl Calibrating {
     }
 
     /// About how long all rounds take together.
-    pub(crate) fn seconds(&self) -> u64 {
-        self.plan.seconds()
+    pub(crate) fn takes(&self) -> Duration {
+        self.plan.takes()
     }
 
-    /// Plays a round in folders below `place`; runs that are there are read. Calls `progress` with the seconds of each run.
-    pub(crate) fn play(&mut self, round: usize, place: &Path, progress: impl Fn(u64)) -> Result<(), Failure> {
+    /// Plays a round in folders below `place`; runs that are there are read. Calls `progress` after each run with about how long it takes.
+    pub(crate) fn play(&mut self, round: usize, place: &Path, progress: impl Fn(Duration)) -> Result<(), Failure> {
         self.plan.play(round, place, &mut self.measurement, progress).map_err(failed)
     }
 

@@ -97,16 +97,15 @@ pub fn run(args: &FidelityArgs) -> Result<Exit, Failure> {
     campaign.begin()?;
     let due: Vec<_> =
         campaign.runs().map(|run| Ok((campaign.is_finished(&run)?, run))).collect::<Result<_, Failure>>()?;
-    let finished_seconds = due.iter().filter(|(finished, _)| *finished).map(|(_, run)| run.seconds()).sum();
-    let bar = progress_bar(due.iter().map(|(_, run)| run.seconds()).sum());
-    bar.inc(finished_seconds);
+    let bar = progress_bar(due.iter().map(|(_, run)| run.takes()).sum());
+    progress::advance(&bar, due.iter().filter(|(finished, _)| *finished).map(|(_, run)| run.takes()).sum());
     // The finished runs took no time now, and would make the estimate for the others too short.
     bar.reset_eta();
     let mut played = 0;
     for (_, run) in due.iter().filter(|(finished, _)| !finished) {
         bar.set_message(format!("{} {} seed {}", run.scenario.name, run.kind(), run.seed));
         runner.play(run)?;
-        bar.inc(run.seconds());
+        progress::advance(&bar, run.takes());
         played += 1;
     }
     bar.finish_and_clear();
@@ -167,9 +166,9 @@ fn kinds(left_out: usize) -> String {
     }
 }
 
-/// Returns a progress bar over the seconds of all runs.
-fn progress_bar(seconds: u64) -> ProgressBar {
-    let bar = progress::bar(seconds, "{bar:40} {percent} %, {eta} left: {msg}");
+/// Returns a progress bar for this time of all runs.
+fn progress_bar(time: Duration) -> ProgressBar {
+    let bar = progress::time_bar(time, "{bar:40} {percent} %, {eta} left: {msg}");
     bar.enable_steady_tick(Duration::from_millis(500));
     bar
 }

@@ -24,6 +24,23 @@ pub fn bar(total: u64, template: &str) -> ProgressBar {
     ProgressBar::new(total).with_style(style(template))
 }
 
+/// Returns a bar of this time, for [`advance`], that looks like `template`, in indicatif's notation.
+///
+/// # Panics
+/// The template is malformed.
+pub fn time_bar(total: Duration, template: &str) -> ProgressBar {
+    bar(millis(total), template)
+}
+
+/// Advances a bar of [`time_bar`] by this time.
+pub fn advance(bar: &ProgressBar, time: Duration) {
+    bar.inc(millis(time));
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Returns a spinner that looks like `template`, in indicatif's notation, and turns by itself.
 ///
 /// # Panics

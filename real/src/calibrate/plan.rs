@@ -38,8 +38,8 @@ const HOLD: Duration = Duration::from_millis(50);
 /// Settings of a backend without failures and delays: those come from the scenario in either world, not from the host.
 const PROMPT: &str = "failure_rate = 0.0\nhang_rate = 0.0\ndelay = '0ms'";
 
-/// Approximate time that the processes of a run take to start and to end.
-const OVERHEAD_SECONDS: u64 = 1;
+/// About how long the processes of a run take to start and to end: the 84 runs of a calibration took 28 s longer than their loads.
+const OVERHEAD: Duration = Duration::from_millis(400);
 
 /// Latency that the links of `shaped` runs add to one direction, in microseconds.
 pub(super) const SHAPED_US: f64 = 5_000.0;
@@ -118,7 +118,7 @@ struct CalibrationRun {
     scenario: Scenario,
     seed: u64,
     /// About how long it takes, with its start and end.
-    seconds: u64,
+    takes: Duration,
     quantity: Quantity,
 }
 
@@ -166,7 +166,7 @@ fn machine_runs(sizes: &str, round: usize) -> Result<Vec<CalibrationRun>, Scenar
         Ok(CalibrationRun {
             scenario: scenario("machine", &workload, load, 0)?,
             seed: (round * count + place) as u64,
-            seconds: load.seconds + OVERHEAD_SECONDS,
+            takes: Duration::from_secs(load.seconds) + OVERHEAD,
             quantity: Quantity::Machine(load, purpose),
         })
     });
@@ -180,7 +180,7 @@ fn stage_runs(sizes: &str, round: usize) -> Result<Vec<CalibrationRun>, Scenario
         Ok(CalibrationRun {
             scenario: scenario(kind.name, &kind.workload(sizes), kind.load, kind.latency_ms)?,
             seed: round as u64,
-            seconds: kind.load.seconds + OVERHEAD_SECONDS,
+            takes: Duration::from_secs(kind.load.seconds) + OVERHEAD,
             quantity: Quantity::Stages(kind.measures(), kind.load),
         })
     });
@@ -200,7 +200,7 @@ impl CalibrationPlan {
             runs.extend(app.map(|scenario| CalibrationRun {
                 scenario: scenario.clone(),
                 seed: round as u64,
-                seconds: scenario.duration.as_secs() + OVERHEAD_SECONDS,
+                takes: scenario.duration + OVERHEAD,
                 quantity: Quantity::App,
             }));
         }
@@ -208,18 +208,18 @@ impl CalibrationPlan {
     }
 
     /// Approximate duration of all runs.
-    pub(super) fn seconds(&self) -> u64 {
-        self.rounds.iter().flatten().map(|run| run.seconds).sum()
+    pub(super) fn takes(&self) -> Duration {
+        self.rounds.iter().flatten().map(|run| run.takes).sum()
     }
 
     /// Plays a round in folders below `place`, and adds what it measures to `measurement`. A run that was played there before is read instead.
-    /// Calls `progress` after each run with the seconds that it takes.
+    /// Calls `progress` after each run with about how long it takes.
     pub(super) fn play(
         &self,
         round: usize,
         place: &Path,
         measurement: &mut Measurement,
-        progress: impl Fn(u64),
+        progress: impl Fn(Duration),
     ) -> Result<(), CalibrationError> {
         for (number, run) in self.rounds[round].iter().enumerate() {
             let place = place.join(format!("round-{round}-{number}-{}", run.scenario.name));
@@ -235,7 +235,7 @@ impl CalibrationPlan {
                 }
                 Quantity::App => measurement.add_computing(computing(&records)),
             }
-            progress(run.seconds);
+            progress(run.takes);
         }
         Ok(())
     }
@@ -286,7 +286,7 @@ mod tests {
     #[test]
     fn a_calibration_takes_less_than_six_minutes_and_plays_no_fault() {
         let plan = CalibrationPlan::new(&["64x64".parse().unwrap()], None).unwrap();
-        assert!(plan.seconds() < 360, "{} s", plan.seconds());
+        assert!(plan.takes() < Duration::from_secs(360), "{:?}", plan.takes());
         assert!(plan.rounds.iter().flatten().all(|run| run.scenario.faults.is_empty()));
     }
 

@@ -4,11 +4,11 @@
 //! calibration of the minutes before a campaign is one of another machine then. Rounds of the calibration between those of the real runs meet what
 //! these meet. No simulated run is played before it is complete, and it knows nothing of the scenarios.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use kernel::{
     app::App,
-    cli::{Failure, complain, print},
+    cli::{Failure, complain, print, progress::advance},
     visible::Visible,
 };
 
@@ -34,20 +34,19 @@ pub(super) fn measure(mut campaign: Campaign, runner: &Runner) -> Result<(), Fai
     };
     let mut calibrating = Calibrating::begin(&sizes, app.as_ref())?;
     let runs: Vec<CampaignRun<'_>> = campaign.runs().filter(|run| run.world == "real").collect();
-    let seconds = calibrating.seconds() + runs.iter().map(CampaignRun::seconds).sum::<u64>();
-    let bar = progress_bar(seconds);
+    let bar = progress_bar(calibrating.takes() + runs.iter().map(CampaignRun::takes).sum::<Duration>());
     let folder = campaign.place().join(FOLDER);
     for seed in 0..campaign.seeds() {
         for round in rounds_before(seed, campaign.seeds()) {
             bar.set_message(format!("calibration, round {} of {}", round + 1, Calibrating::ROUNDS));
-            calibrating.play(round, &folder, |seconds| bar.inc(seconds))?;
+            calibrating.play(round, &folder, |time| advance(&bar, time))?;
         }
         for run in runs.iter().filter(|run| run.seed == seed) {
             if !campaign.is_finished(run)? {
                 bar.set_message(format!("{} real seed {seed}", run.scenario.name));
                 runner.play(run)?;
             }
-            bar.inc(run.seconds());
+            advance(&bar, run.takes());
         }
     }
     let findings = calibrating.end()?;

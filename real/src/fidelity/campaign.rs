@@ -4,6 +4,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use kernel::{
@@ -68,13 +69,13 @@ pub(super) struct CampaignRun<'a> {
     pub(super) place: PathBuf,
 }
 
-/// About how long a simulated run takes, in seconds.
-const SIMULATED_SECONDS: u64 = 1;
+/// About how long a simulated run takes.
+const SIMULATED: Duration = Duration::from_secs(1);
 
 impl CampaignRun<'_> {
     /// About how long it takes to play the run.
-    pub(super) fn seconds(&self) -> u64 {
-        if self.world == "real" { self.scenario.duration.as_secs() } else { SIMULATED_SECONDS }
+    pub(super) fn takes(&self) -> Duration {
+        if self.world == "real" { self.scenario.duration } else { SIMULATED }
     }
 
     /// The world, with what is left out.

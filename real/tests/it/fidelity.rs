@@ -133,7 +133,7 @@ fn a_campaign_plays_what_is_missing_and_keeps_what_is_there() {
     fails(&play(directory.path(), &["--runs", "2"]), 2, "was started with another calibration");
 }
 
-/// A calibration takes five minutes: here it is one that the campaign had measured before it was interrupted.
+/// A calibration takes six minutes: here it is one that the campaign had measured before it was interrupted.
 #[test]
 fn a_campaign_that_measured_its_calibration_goes_on_with_it() {
     let directory = folder();
