@@ -61,6 +61,11 @@ impl VariationPart {
     }
 }
 
+/// Returns the value below which a standard normal variable is with this probability; infinite for 0 and 1.
+pub fn normal_score(probability: f64) -> f64 {
+    Normal::standard().inverse_cdf(probability)
+}
+
 /// The common variation of a machine's times in one run. It depends on the seed, on time and on the branches of the run, and not on how often it is
 /// asked.
 #[derive(Debug)]
@@ -96,17 +101,16 @@ impl Variation {
         if self.parts.is_empty() {
             return own;
         }
-        let normal = Normal::standard();
-        let mut score = if self.own > 0.0 { self.own * normal.inverse_cdf(own) } else { 0.0 };
+        let mut score = if self.own > 0.0 { self.own * normal_score(own) } else { 0.0 };
         for (number, part) in self.parts.iter_mut().enumerate() {
             score += part.weight
                 * part.at(at, |point| {
                     let mut rng = self.entropy.stream_of("machine.variation", &[number as u64, point]);
                     // The score of 0 would be infinite.
-                    normal.inverse_cdf(unit(&mut rng).max(f64::EPSILON))
+                    normal_score(unit(&mut rng).max(f64::EPSILON))
                 });
         }
-        normal.cdf(score)
+        Normal::standard().cdf(score)
     }
 }
 
@@ -146,11 +150,10 @@ mod tests {
 
     /// The mean product of the normal scores of two draws that begin `lag` microseconds apart, over 20,000 seeds.
     fn correlation(lag: u64) -> f64 {
-        let normal = Normal::standard();
         let products = (0..20_000).map(|seed| {
             let mut rng = Entropy::new(seed).stream("own");
             let mut variation = variation(seed);
-            let mut score = |micros| normal.inverse_cdf(variation.probability(at(micros), unit(&mut rng)));
+            let mut score = |micros| normal_score(variation.probability(at(micros), unit(&mut rng)));
             let first = 777 + 13 * seed;
             score(first) * score(first + lag)
         });

@@ -9,12 +9,14 @@
 //! | `fit` | how processors get cold and warm |
 //! | `pieces` | the times of a piece of work on a warm and on a cold machine |
 //! | `contention` | how much computations slow each other |
+//! | `prediction` | how long stages took, beside what the model has for them |
 //! | `variation` | how much the times of one moment vary together |
 
 mod contention;
 mod fit;
 mod paths;
 mod pieces;
+mod prediction;
 #[cfg(test)]
 mod tests;
 mod variation;
@@ -24,11 +26,7 @@ use std::{collections::BTreeMap, fs, time::Duration};
 use kernel::{
     measure::{
         stages::{STAGE_NAMES, STAGES},
-        text::{
-            MISSING,
-            quantity::{duration, percent},
-            table::{Align, TextTable},
-        },
+        text::quantity::percent,
     },
     record::Records,
     variation::VariationPart,
@@ -38,15 +36,16 @@ use fit::Fit;
 pub(super) use paths::Load;
 use paths::{LATE, RunPaths, SERVICE, TO_CLIENT, TO_SERVER, median};
 use pieces::WarmAndCold;
-use variation::Deviation;
+use prediction::{Prediction, StageTime};
 
 use super::{
     findings::units,
     samples::{quantile, written},
 };
 
-/// Loads of the runs that the model is fitted to.
-pub(super) const FITTED: [Load; 4] = [Load::new(5, 12), Load::new(50, 7), Load::new(300, 4), Load::new(1_000, 3)];
+/// Loads of the runs that the model is fitted to. At one request a second the machine sleeps for longer than at five, and is slower when it wakes up.
+pub(super) const FITTED: [Load; 5] =
+    [Load::new(1, 12), Load::new(5, 12), Load::new(50, 7), Load::new(300, 4), Load::new(1_000, 3)];
 
 /// Load of the runs with workers that are held, which the model is fitted to, too, beside those for the delays of such requests.
 pub(super) const HELD: Load = Load::new(300, 2).held_for(Duration::from_millis(4));
@@ -54,7 +53,7 @@ pub(super) const HELD: Load = Load::new(300, 2).held_for(Duration::from_millis(4
 /// Loads of the runs that the model predicts.
 pub(super) const HELD_OUT: [Load; 3] = [Load::new(20, 4), Load::new(150, 2), Load::new(600, 2)];
 
-/// The fewest requests that overlap no other at a rate that the model is fitted to.
+/// The fewest requests that overlap no other at a rate that the model is fitted to; half of all if that is less.
 pub(super) const REQUESTS_MIN: usize = 50;
 
 /// Processor time after which a task gives way to another, in microseconds. Linux 6.18 on two processors: with more bursts of computing than
@@ -139,13 +138,15 @@ impl MachineRuns {
 
     /// Leaves the rates out of the fit whose runs have too few requests that overlap no other, and returns them. The model predicts their runs.
     pub(super) fn leave_out_overloaded(&mut self) -> Vec<OverloadedRate> {
-        let mut alone: BTreeMap<u64, usize> = BTreeMap::new();
+        let mut by_rate: BTreeMap<u64, (usize, usize)> = BTreeMap::new();
         for run in &self.fitted.computing {
-            *alone.entry(run.load.rate).or_default() += run.counted().count();
+            let (alone, all) = by_rate.entry(run.load.rate).or_default();
+            *alone += run.counted().count();
+            *all += run.paths.len();
         }
-        alone.retain(|_, requests| *requests < REQUESTS_MIN);
-        self.held_out.extend(self.fitted.computing.extract_if(.., |run| alone.contains_key(&run.load.rate)));
-        alone.into_iter().map(|(rate, requests)| OverloadedRate { rate, requests }).collect()
+        by_rate.retain(|_, (alone, all)| *alone < REQUESTS_MIN.min(*all / 2));
+        self.held_out.extend(self.fitted.computing.extract_if(.., |run| by_rate.contains_key(&run.load.rate)));
+        by_rate.into_iter().map(|(rate, (requests, _))| OverloadedRate { rate, requests }).collect()
     }
 }
 
@@ -156,7 +157,7 @@ pub(super) struct MachineModel {
     fit: Fit,
     /// What the times of one moment have in common.
     variation: Vec<VariationPart>,
-    /// Pauses in a second, and the quantiles of their length.
+    /// Pauses in a second in which the machine works, and the quantiles of their length.
     pauses: Option<(f64, Vec<(f64, f64)>)>,
     follow_up_us: f64,
     timer: WarmAndCold,
@@ -187,20 +188,6 @@ struct MessageTimes {
     bytes: u64,
     to_server: WarmAndCold,
     to_client: WarmAndCold,
-}
-
-/// How the stages of the runs at a rate compare with the model.
-#[derive(Debug)]
-struct Prediction {
-    rate: u64,
-    /// The least time that a request holds its worker.
-    hold: Duration,
-    is_fitted: bool,
-    requests: usize,
-    /// Medians in microseconds; `None` without requests.
-    measured: [Option<f64>; STAGES],
-    /// Medians, over the requests, of the median that the model has for the size and the coldness of a request, as a share of its time.
-    share: [Option<f64>; STAGES],
 }
 
 impl MachineModel {
@@ -239,63 +226,37 @@ impl MachineModel {
             cores,
             fit,
             variation: Vec::new(),
-            pauses: pauses(&runs.fitted.computing),
+            pauses: pauses(fitted.iter().copied()),
             follow_up_us: follow_up(runs.fitted.computing.iter()).unwrap_or(0.0),
             timer,
             messages,
             services,
             predictions: Vec::new(),
         };
-        model.variation = variation::parts(model.deviations(&fitted));
         let held_out = runs.held_out.iter().map(|run| (run, false));
         let compared: Vec<_> = fitted.iter().map(|run| (*run, true)).chain(held_out).collect();
-        let mut loads: Vec<_> = compared.iter().map(|(run, _)| (run.load.hold, run.load.rate)).collect();
-        loads.sort_unstable();
-        loads.dedup();
-        model.predictions = loads.into_iter().map(|load| model.predict(load, &compared)).collect();
+        let times = model.stage_times(&compared);
+        let of_fitted: Vec<_> = times.iter().filter(|time| compared[time.run].1).collect();
+        model.variation = variation::parts(of_fitted);
+        model.predictions = prediction::predictions(&compared, &times);
         Some(model)
     }
 
-    /// Returns how the medians of the runs at this rate, whose workers are held for this time, compare with those that the model predicts for
-    /// their coldness. `runs` are all, and whether the model is fitted to them.
-    fn predict(&self, (hold, rate): (Duration, u64), runs: &[(&RunPaths, bool)]) -> Prediction {
-        let mut measured: [Vec<f64>; STAGES] = Default::default();
-        let mut shares: [Vec<f64>; STAGES] = Default::default();
-        let runs = runs.iter().filter(|(run, _)| (run.load.hold, run.load.rate) == (hold, rate));
-        let mut is_fitted = false;
-        for (run, of_fit) in runs {
-            is_fitted |= of_fit;
-            let coldness = run.coldness(self.fit.rates);
-            for (path, coldness) in run.paths.iter().zip(coldness).filter(|(path, _)| path.counts()) {
-                for stage in run.measured_stages() {
-                    if let Some(times) = self.times(stage, &path.size) {
-                        let took = path.took(stage);
-                        measured[stage].push(took);
-                        // Rows have whole microseconds.
-                        shares[stage].push(times.median_at(coldness[stage]) / took.max(1.0));
-                    }
-                }
-            }
-        }
-        let requests = measured[LATE].len();
-        Prediction { rate, hold, is_fitted, requests, measured: measured.map(median), share: shares.map(median) }
-    }
-
-    /// Returns how the stages of all requests compare with what the model has for their coldness.
-    fn deviations(&self, runs: &[&RunPaths]) -> Vec<Deviation> {
-        let mut deviations = Vec::new();
-        for (place, run) in runs.iter().enumerate() {
+    /// Returns how long the stages of all requests of these runs took that count.
+    fn stage_times(&self, runs: &[(&RunPaths, bool)]) -> Vec<StageTime> {
+        let mut all = Vec::new();
+        for (place, (run, _)) in runs.iter().enumerate() {
             let coldness = run.coldness(self.fit.rates);
             for (path, coldness) in run.paths.iter().zip(coldness).filter(|(path, _)| path.counts()) {
                 for stage in run.measured_stages() {
                     let Some(times) = self.times(stage, &path.size) else { continue };
-                    let share = path.took(stage) / times.median_at(coldness[stage]).max(1.0);
-                    let (load, size, at) = (run.load, path.size.clone(), path.moments[stage]);
-                    deviations.push(Deviation { run: place, load, stage, size, at, share });
+                    let (took, expected) = (path.took(stage), times.median_at(coldness[stage]));
+                    let (size, at) = (path.size.clone(), path.moments[stage]);
+                    all.push(StageTime { run: place, load: run.load, stage, size, at, took, expected });
                 }
             }
         }
-        deviations
+        all
     }
 
     /// Returns the times of a stage of requests with images of this size.
@@ -314,32 +275,6 @@ impl MachineModel {
 
     /// A table of what a request consists of at each rate, and how far the model is from it.
     pub(super) fn table(&self) -> String {
-        let mut table = TextTable::new(&[
-            ("requests/s", Align::Right),
-            ("held for", Align::Right),
-            ("requests", Align::Right),
-            ("model", Align::Left),
-            ("stage", Align::Left),
-            ("measured p50", Align::Right),
-            ("off by", Align::Right),
-        ]);
-        for Prediction { rate, hold, is_fitted, requests, measured, share } in &self.predictions {
-            for (stage, name) in STAGE_NAMES.into_iter().enumerate() {
-                if stage == SERVICE && !hold.is_zero() {
-                    // It takes as long as it was configured.
-                    continue;
-                }
-                table.row(vec![
-                    rate.to_string(),
-                    duration(hold.as_secs_f64()),
-                    requests.to_string(),
-                    if *is_fitted { "fitted" } else { "predicted" }.to_owned(),
-                    name.to_owned(),
-                    measured[stage].map_or(MISSING.to_owned(), |micros| duration(micros / 1e6)),
-                    share[stage].map_or(MISSING.to_owned(), |share| format!("{:+.0} %", (share - 1.0) * 100.0)),
-                ]);
-            }
-        }
         let explained = STAGE_NAMES.into_iter().zip(self.fit.unexplained);
         let explained: Vec<_> =
             explained.map(|(name, left)| format!("{name} {}", percent((1.0 - left).max(0.0)))).collect();
@@ -347,7 +282,7 @@ impl MachineModel {
         format!(
             "{}\n  The coldness of processors explains of the variance over all rates: {}.\n  \
              Of the rest, times of one moment have {} in common, and those of moments 0.1 s apart {}.\n",
-            table.render(),
+            prediction::table(&self.predictions),
             explained.join(", "),
             common[0],
             common[1]
@@ -384,7 +319,12 @@ impl MachineModel {
         }
         if let Some((per_second, lengths)) = &self.pauses {
             lines.extend([String::new(), "[machine.pauses]".to_owned()]);
-            lines.extend([format!("per_second = {per_second:.3}"), format!("us = {}", written(lengths))]);
+            let while_working = "while_working = true        # of a second in which the machine works".to_owned();
+            lines.extend([
+                while_working,
+                format!("per_second = {per_second:.3}"),
+                format!("us = {}", written(lengths)),
+            ]);
         }
         lines.extend([String::new(), "[machine.timer]".to_owned()]);
         lines.extend(both(&self.timer));
@@ -432,22 +372,33 @@ fn samples(runs: &[&RunPaths], fit: &Fit) -> BTreeMap<String, [Vec<(f64, f64)>; 
     by_size
 }
 
-/// Returns pauses in a second, and the quantiles of their lengths; `None` if there were none.
-fn pauses(runs: &[RunPaths]) -> Option<(f64, Vec<(f64, f64)>)> {
-    let mut lengths = Vec::new();
-    let mut seconds = 0;
-    for run in runs.iter().filter(|run| run.load.rate >= PAUSES_FROM_RATE) {
-        lengths.extend(&run.pauses);
-        seconds += run.load.seconds;
-    }
+/// Returns how long the machine paused in a run, as a share of the time in which it worked.
+fn paused_share((run, working_us): &(&RunPaths, f64)) -> f64 {
+    run.pauses.iter().sum::<f64>() / working_us
+}
+
+/// Returns pauses in a second in which the machine works, and the quantiles of their lengths; `None` if there were none.
+///
+/// The neighbours of a virtual machine work for a second or a minute and rest: in some runs pauses are many and long, in others few and short. A quarter
+/// of the runs at either end is left out. What is left is how the machine usually is; a mean over all is that of no run.
+fn pauses<'a>(runs: impl Iterator<Item = &'a RunPaths>) -> Option<(f64, Vec<(f64, f64)>)> {
+    let working = runs.filter(|run| run.load.rate >= PAUSES_FROM_RATE).map(|run| (run, run.working_us()));
+    let mut runs: Vec<_> = working.filter(|(_, working_us)| *working_us > 0.0).collect();
+    runs.sort_by(|one, other| paused_share(one).total_cmp(&paused_share(other)));
+    let left_out = runs.len() / 4;
+    let usual = &runs[left_out..runs.len() - left_out];
+    let working_us: f64 = usual.iter().map(|(_, working_us)| working_us).sum();
+    let mut lengths: Vec<f64> = usual.iter().flat_map(|(run, _)| run.pauses.iter().copied()).collect();
     lengths.sort_by(f64::total_cmp);
-    // To 0.1 µs, as all times of a calibration.
-    let at = |probability| Some((probability, (quantile(&lengths, probability)? * 10.0).round() / 10.0));
     // Between the last two quantiles all lengths are equally probable. Without those of the tail, its mean would be half of the longest pause.
     let mut probabilities = vec![0.0, 0.1, 0.25, 0.5, 0.75, 0.9];
     probabilities.extend([0.95, 0.98, 0.99].iter().filter(|share| (1.0 - *share) * lengths.len() as f64 >= TAIL_MIN));
-    let quantiles: Option<Vec<_>> = probabilities.into_iter().chain([1.0]).map(at).collect();
-    Some((lengths.len() as f64 / seconds as f64, quantiles?))
+    let quantiles = probabilities.into_iter().chain([1.0]).map(|probability| {
+        // To 0.1 µs, as all times of a calibration.
+        Some((probability, (quantile(&lengths, probability)? * 10.0).round() / 10.0))
+    });
+    let quantiles: Option<Vec<_>> = quantiles.collect();
+    Some((lengths.len() as f64 * 1e6 / working_us, quantiles?))
 }
 
 /// Returns the processor time of a call that no stage of it contains, in microseconds: from the runs at the lowest and the highest rate,

@@ -6,19 +6,25 @@ use kernel::{coldness::ColdnessRates, measure::stages::STAGES};
 
 use super::paths::{LATE, RunPaths, SERVICE, TO_CLIENT, TO_SERVER};
 
-/// Where the search begins, close to what was found on virtual machines with two processors.
+/// Where the search begins, close to what was found on virtual machines with two processors. [`SLOW`] has the slow part.
 const START: ColdnessRates = ColdnessRates {
     cool_down_us: 8_000.0,
     shape: 1.5,
     usage_factor: 4.0,
     usage_window_us: 20_000.0,
     warm_up_us: 600.0,
-    slow_share: 0.2,
+    slow_share: 0.0,
     slow_cool_down_us: 200_000.0,
 };
 
-/// Factors by which the search changes a parameter; it goes on with the next one when no parameter improves by the one before.
-const STEPS: [f64; 3] = [2.0, 1.4, 1.15];
+/// Slow parts with which the search begins, each with its time in microseconds. From one place alone, it may end without a slow part where there is one.
+const SLOW: [(f64, f64); 3] = [(0.02, 200_000.0), (0.2, 200_000.0), (0.3, 1_000_000.0)];
+
+/// The factor by which the search from each place changes a parameter.
+const COARSE: f64 = 2.0;
+
+/// Factors by which the search goes on from the best place; with the next one when no parameter improves by the one before.
+const FINER: [f64; 2] = [1.4, 1.15];
 
 /// The most rounds over all parameters with one factor.
 const ROUNDS: usize = 12;
@@ -41,26 +47,33 @@ pub(super) struct Fit {
     pub(super) unexplained: [f64; STAGES],
 }
 
-/// Searches the parameters, one after another, with smaller and smaller steps.
+/// Searches the parameters from several places, and goes on with smaller and smaller steps from the best one.
 pub(super) fn fit(runs: &[&RunPaths]) -> Fit {
-    let mut best = fit_of(runs, START);
-    for step in STEPS {
-        for _ in 0..ROUNDS {
-            let before = best;
-            for parameter in PARAMETERS {
-                for factor in [step, 1.0 / step] {
-                    let mut rates = best.rates;
-                    *parameter(&mut rates) *= factor;
-                    let is_valid = rates.problem().is_none() && (1.0..=4.0).contains(&rates.shape);
-                    let candidate = is_valid.then(|| fit_of(runs, rates));
-                    if let Some(better) = candidate.filter(|candidate| candidate.error() < best.error()) {
-                        best = better;
-                    }
+    let coarse = SLOW.map(|(slow_share, slow_cool_down_us)| {
+        search(runs, fit_of(runs, ColdnessRates { slow_share, slow_cool_down_us, ..START }), COARSE)
+    });
+    let [first, others @ ..] = coarse;
+    let best = others.into_iter().fold(first, |best, other| if other.error() < best.error() { other } else { best });
+    FINER.into_iter().fold(best, |best, step| search(runs, best, step))
+}
+
+/// Changes the parameters, one after another, by a factor of `step`, until none improves.
+fn search(runs: &[&RunPaths], mut best: Fit, step: f64) -> Fit {
+    for _ in 0..ROUNDS {
+        let before = best;
+        for parameter in PARAMETERS {
+            for factor in [step, 1.0 / step] {
+                let mut rates = best.rates;
+                *parameter(&mut rates) *= factor;
+                let is_valid = rates.problem().is_none() && (1.0..=4.0).contains(&rates.shape);
+                let candidate = is_valid.then(|| fit_of(runs, rates));
+                if let Some(better) = candidate.filter(|candidate| candidate.error() < best.error()) {
+                    best = better;
                 }
             }
-            if best == before {
-                break;
-            }
+        }
+        if best == before {
+            break;
         }
     }
     best

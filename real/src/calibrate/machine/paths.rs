@@ -237,6 +237,31 @@ impl RunPaths {
         times
     }
 
+    /// Returns how long the machine works in the run, in microseconds.
+    pub(super) fn working_us(&self) -> f64 {
+        let mut working = 0.0;
+        let mut busy = 0;
+        let mut since = 0.0;
+        for (at, happens) in &self.timeline {
+            match happens {
+                Happens::Works => {
+                    if busy == 0 {
+                        since = *at;
+                    }
+                    busy += 1;
+                }
+                Happens::Rests => {
+                    busy -= 1;
+                    if busy == 0 {
+                        working += at - since;
+                    }
+                }
+                Happens::Intended { .. } | Happens::Begins { .. } => {}
+            }
+        }
+        working
+    }
+
     /// Finds the times in which stages were held up, and leaves out the requests that overlap them.
     fn find_pauses(&mut self) {
         let mut by_size: BTreeMap<&str, [Vec<f64>; STAGES]> = BTreeMap::new();

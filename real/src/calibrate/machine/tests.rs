@@ -93,7 +93,8 @@ fn model() -> MachineModel {
 fn the_model_predicts_rates_that_it_was_not_fitted_to() {
     let model = model();
     let loads = model.predictions.iter().map(|run| (run.hold.as_millis(), run.rate, run.is_fitted));
-    let expected = [(5, true), (20, false), (50, true), (150, false), (300, true), (600, false), (1_000, true)];
+    let expected =
+        [(1, true), (5, true), (20, false), (50, true), (150, false), (300, true), (600, false), (1_000, true)];
     let expected = expected.map(|(rate, is_fitted)| (0, rate, is_fitted));
     assert_eq!(loads.collect::<Vec<_>>(), [&expected[..], &[(4, 24, true), (4, 300, true)]].concat());
     for Prediction { rate, hold, share, .. } in &model.predictions {
@@ -125,7 +126,7 @@ fn a_rate_that_the_machine_does_not_keep_up_with_is_not_fitted() {
     assert_eq!(runs.leave_out_overloaded(), [], "they are no longer among those that are fitted");
     let model = MachineModel::fit(2, &runs).unwrap();
     let table: toml::Table = model.to_toml().parse().unwrap();
-    assert_eq!(table["machine"]["fitted_rates"].to_string(), "[5, 50]");
+    assert_eq!(table["machine"]["fitted_rates"].to_string(), "[1, 5, 50]");
     assert!(!table["machine"].as_table().unwrap().contains_key("pauses"));
     let line = model.table().lines().find(|line| line.contains(" 1000 ")).unwrap().to_owned();
     assert_eq!(
@@ -144,10 +145,10 @@ fn in_common(parts: &[VariationPart]) -> [f64; 3] {
     [0.0, 1e4, 2e5].map(|lag| parts.iter().map(|part| part.correlation(lag)).sum())
 }
 
-/// What the model has for runs with these parts. The rounds of a calibration are of all loads, so there are several runs of each.
+/// What the model has for runs with these parts: several of each load, as a part that changes within a second has few values in a run.
 fn found_in_common(parts: &[VariationPart]) -> [f64; 3] {
-    let runs = FITTED.iter().chain(&FITTED).chain(&FITTED).enumerate();
-    let computing = runs.map(|(seed, load)| varied_run(*load, seed as u64, parts)).collect();
+    let runs = std::iter::repeat_n(FITTED, 8).flatten().enumerate();
+    let computing = runs.map(|(seed, load)| varied_run(load, seed as u64, parts)).collect();
     let fitted = WorkloadRuns { computing, held: Vec::new() };
     in_common(&MachineModel::fit(2, &MachineRuns { fitted, ..MachineRuns::default() }).unwrap().variation)
 }
@@ -206,7 +207,33 @@ fn a_pause_is_found_and_what_overlaps_it_is_left_out() {
     let run = RunPaths::from_records(&records(requests), Load::new(1_000, 2), 0.0);
     assert_eq!(run.pauses, [3_000.0]);
     assert_eq!(left_out(&run), [100, 101, 102, 103]);
-    assert_eq!(pauses(&[run]).unwrap().0, 0.5);
+    // The machine works for 330 µs for each of 396 requests, and without a break from the first that waits to the last.
+    assert_eq!(run.working_us(), 396.0 * 330.0 + 3_330.0);
+    assert_eq!(pauses([&run].into_iter()).unwrap().0, 1e6 / run.working_us());
+}
+
+/// A run of ten requests, 2 ms of work in all, with this many pauses.
+fn paused(times: usize, length: f64) -> RunPaths {
+    let at = |number: usize, stage: usize| number as f64 * 1e4 + stage as f64 * 50.0;
+    let path = |number| Path {
+        size: "64x64".to_owned(),
+        moments: std::array::from_fn(|stage| at(number, stage)),
+        rest: None,
+        is_disturbed: false,
+        overlaps: false,
+    };
+    let mut run = RunPaths::new(Load::new(300, 1), (0..10).map(path).collect(), 0.0);
+    run.pauses = vec![length; times];
+    run
+}
+
+#[test]
+fn pauses_are_those_of_the_runs_between_the_calmest_and_the_noisiest() {
+    let runs = [paused(9, 9_000.0), paused(1, 700.0), paused(0, 0.0), paused(2, 900.0)];
+    let (per_second, lengths) = pauses(runs.iter()).unwrap();
+    assert_eq!((per_second, lengths[0].1, lengths.last().unwrap().1), (3.0 / 4e-3, 700.0, 900.0));
+    assert!(pauses([&paused(0, 0.0)].into_iter()).is_none());
+    assert!(pauses([].into_iter()).is_none());
 }
 
 #[test]

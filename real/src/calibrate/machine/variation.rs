@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kernel::variation::VariationPart;
-use statrs::distribution::{ContinuousCDF, Normal};
+use kernel::variation::{VariationPart, normal_score};
 
-use super::paths::Load;
+use super::{paths::Load, prediction::StageTime};
 
 /// The parts whose shares are found, with all of the variance each: what changes within some stages of a request, a few requests, and a second.
 /// What changes more slowly is the same for most of a run: it is a difference between runs, which a simulated run does not have.
@@ -33,20 +32,6 @@ const ROUNDS: usize = 500;
 /// Steps of an integral over the lags of a run.
 const STEPS: usize = 1_000;
 
-/// How a stage of one request compares with what the model has for it.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Deviation {
-    /// Place of its run among all runs.
-    pub(super) run: usize,
-    pub(super) load: Load,
-    pub(super) stage: usize,
-    pub(super) size: String,
-    /// When it began, in microseconds of the run.
-    pub(super) at: f64,
-    /// Its time as a share of the median that the model has.
-    pub(super) share: f64,
-}
-
 /// What pairs of one load have in one interval of lags.
 #[derive(Debug, Clone, Copy, Default)]
 struct Pairs {
@@ -73,10 +58,10 @@ impl Pairs {
     }
 }
 
-/// Finds the parts, whose correlations are closest to those of the deviations at all lags up to a second. Every load counts as much as any other.
-pub(super) fn parts(mut deviations: Vec<Deviation>) -> Vec<VariationPart> {
-    deviations.sort_by(|one, other| one.run.cmp(&other.run).then(one.at.total_cmp(&other.at)));
-    let by_load = pairs(&deviations);
+/// Finds the parts, whose correlations are closest to those of the times at all lags up to a second. Every load counts as much as any other.
+pub(super) fn parts(mut times: Vec<&StageTime>) -> Vec<VariationPart> {
+    times.sort_by(|one, other| one.run.cmp(&other.run).then(one.at.total_cmp(&other.at)));
+    let by_load = pairs(&times);
     let intervals = (0..LAGS_US.len()).filter_map(|interval| {
         let of_loads = by_load.values().map(|pairs| pairs[interval]).filter(|pairs| pairs.count >= PAIRS_MIN);
         of_loads.map(Pairs::means).reduce(Pairs::add)
@@ -91,13 +76,13 @@ pub(super) fn parts(mut deviations: Vec<Deviation>) -> Vec<VariationPart> {
     rounded.filter(|part| part.share > 0.0).collect()
 }
 
-/// Returns what pairs of deviations of one run have in common, by load and interval of lags. The deviations are in the order of runs and times.
-fn pairs(deviations: &[Deviation]) -> BTreeMap<Load, [Pairs; LAGS_US.len()]> {
-    let loads: BTreeSet<_> = deviations.iter().map(|deviation| deviation.load).collect();
+/// Returns what pairs of times of one run have in common, by load and interval of lags. The times are in the order of runs and of when they began.
+fn pairs(times: &[&StageTime]) -> BTreeMap<Load, [Pairs; LAGS_US.len()]> {
+    let loads: BTreeSet<_> = times.iter().map(|time| time.load).collect();
     let of_runs: BTreeMap<_, _> =
         loads.into_iter().map(|load| (load, PARTS.map(|part| mean_correlation(part, load)))).collect();
-    let scored = deviations.iter().zip(scores(deviations));
-    let scored: Vec<_> = scored.filter_map(|(deviation, score)| Some((deviation, score?))).collect();
+    let scored = times.iter().zip(scores(times));
+    let scored: Vec<_> = scored.filter_map(|(time, score)| Some((time, score?))).collect();
     let mut by_load: BTreeMap<Load, [Pairs; LAGS_US.len()]> = BTreeMap::new();
     for (place, (first, score)) in scored.iter().enumerate() {
         let mut next = place + 1;
@@ -125,31 +110,30 @@ fn mean_correlation(part: VariationPart, load: Load) -> f64 {
     middles.map(|lag| 2.0 * (1.0 - lag) * part.correlation(lag * run_us)).sum::<f64>() / STEPS as f64
 }
 
-/// Returns the normal score of each deviation among those of its load, stage and size, by their ranks, without the mean of its stage in its run;
-/// `None` among too few. The machine is faster in one run than in another, which is no correlation that falls within a run.
-fn scores(deviations: &[Deviation]) -> Vec<Option<f64>> {
+/// Returns the normal score of how each time compares with the model, among those of its load, stage and size, by their ranks, without the mean of
+/// its stage in its run; `None` among too few. The machine is faster in one run than in another, which is no correlation that falls within a run.
+fn scores(times: &[&StageTime]) -> Vec<Option<f64>> {
     let mut groups: BTreeMap<(Load, usize, &str), Vec<usize>> = BTreeMap::new();
-    for (place, Deviation { load, stage, size, .. }) in deviations.iter().enumerate() {
+    for (place, StageTime { load, stage, size, .. }) in times.iter().enumerate() {
         groups.entry((*load, *stage, size)).or_default().push(place);
     }
-    let normal = Normal::standard();
-    let mut scores = vec![None; deviations.len()];
+    let mut scores = vec![None; times.len()];
     for mut group in groups.into_values().filter(|group| group.len() >= RANKED_MIN) {
-        group.sort_by(|one, other| deviations[*one].share.total_cmp(&deviations[*other].share));
+        group.sort_by(|one, other| times[*one].share().total_cmp(&times[*other].share()));
         for (rank, place) in group.iter().enumerate() {
-            scores[*place] = Some(normal.inverse_cdf((rank as f64 + 0.5) / group.len() as f64));
+            scores[*place] = Some(normal_score((rank as f64 + 0.5) / group.len() as f64));
         }
     }
     let mut sums: BTreeMap<(usize, usize), (f64, f64)> = BTreeMap::new();
-    for (deviation, score) in deviations.iter().zip(&scores) {
+    for (time, score) in times.iter().zip(&scores) {
         if let Some(score) = score {
-            let (sum, count) = sums.entry((deviation.run, deviation.stage)).or_default();
+            let (sum, count) = sums.entry((time.run, time.stage)).or_default();
             *sum += score;
             *count += 1.0;
         }
     }
-    for (deviation, score) in deviations.iter().zip(&mut scores) {
-        if let (Some(score), Some((sum, count))) = (score, sums.get(&(deviation.run, deviation.stage))) {
+    for (time, score) in times.iter().zip(&mut scores) {
+        if let (Some(score), Some((sum, count))) = (score, sums.get(&(time.run, time.stage))) {
             *score -= sum / count;
         }
     }
