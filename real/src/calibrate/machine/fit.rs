@@ -24,7 +24,7 @@ const SLOW: [(f64, f64); 3] = [(0.02, 200_000.0), (0.2, 200_000.0), (0.3, 1_000_
 const COARSE: f64 = 2.0;
 
 /// Factors by which the search goes on from the best place; with the next one when no parameter improves by the one before.
-const FINER: [f64; 2] = [1.4, 1.15];
+const FINER: [f64; 3] = [1.4, 1.15, 1.05];
 
 /// The most rounds over all parameters with one factor.
 const ROUNDS: usize = 12;
