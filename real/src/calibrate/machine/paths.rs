@@ -92,11 +92,11 @@ impl Path {
 enum Happens {
     /// A request is intended, on a machine that may rest.
     Intended { place: usize },
-    /// The machine has something more to do.
+    /// The machine begins to work.
     Works,
     /// A later stage of a request begins.
     Begins { place: usize, stage: usize },
-    /// Something that the machine did is done.
+    /// The machine has nothing left to do.
     Rests,
 }
 
@@ -206,6 +206,19 @@ impl RunPaths {
             self.timeline.extend(busy);
         }
         self.timeline.sort_by(|one, other| one.0.total_cmp(&other.0).then(one.1.cmp(&other.1)));
+        // The machine works from the first of several requests to the last.
+        let mut busy = 0;
+        self.timeline.retain(|(_, happens)| match happens {
+            Happens::Works => {
+                busy += 1;
+                busy == 1
+            }
+            Happens::Rests => {
+                busy -= 1;
+                busy == 0
+            }
+            Happens::Intended { .. } | Happens::Begins { .. } => true,
+        });
     }
 
     /// Returns the requests that count.
@@ -239,27 +252,12 @@ impl RunPaths {
 
     /// Returns how long the machine works in the run, in microseconds.
     pub(super) fn working_us(&self) -> f64 {
-        let mut working = 0.0;
-        let mut busy = 0;
-        let mut since = 0.0;
-        for (at, happens) in &self.timeline {
-            match happens {
-                Happens::Works => {
-                    if busy == 0 {
-                        since = *at;
-                    }
-                    busy += 1;
-                }
-                Happens::Rests => {
-                    busy -= 1;
-                    if busy == 0 {
-                        working += at - since;
-                    }
-                }
-                Happens::Intended { .. } | Happens::Begins { .. } => {}
-            }
-        }
-        working
+        let times = self.timeline.iter().map(|(at, happens)| match happens {
+            Happens::Works => -at,
+            Happens::Rests => *at,
+            Happens::Intended { .. } | Happens::Begins { .. } => 0.0,
+        });
+        times.sum()
     }
 
     /// Finds the times in which stages were held up, and leaves out the requests that overlap them.
@@ -306,22 +304,13 @@ impl RunPaths {
     pub(super) fn coldness(&self, rates: ColdnessRates) -> Vec<[f64; STAGES]> {
         let mut machine = Coldness::new(rates);
         let mut coldness = vec![[0.0; STAGES]; self.paths.len()];
-        let mut busy = 0;
         for (at, happens) in &self.timeline {
             let now = instant(*at);
             match *happens {
                 Happens::Intended { place } => coldness[place][LATE] = machine.at(now),
                 Happens::Begins { place, stage } => coldness[place][stage] = machine.at(now),
-                Happens::Works => {
-                    busy += 1;
-                    machine.begin_work(now);
-                }
-                Happens::Rests => {
-                    busy -= 1;
-                    if busy == 0 {
-                        machine.end_work(now);
-                    }
-                }
+                Happens::Works => machine.begin_work(now),
+                Happens::Rests => machine.end_work(now),
             }
         }
         coldness
