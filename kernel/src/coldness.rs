@@ -4,6 +4,9 @@
 //! its caches are emptied, and its frequency falls. Work warms it up again. How soon it gets cold depends on how busy it was before, as
 //! the governors of the operating system and of the hypervisor predict the next pause from the ones before it.
 //!
+//! While one process works, the processor of another one may go on sleeping: the work of a client warms the machine up, but not the processor that a
+//! server wakes up on.
+//!
 //! [`Coldness`] is a model with that behaviour and seven parameters. A calibration fits them to the rows of measured runs, and a simulation
 //! follows the same model, so it lives here and not in either of the two.
 
@@ -39,6 +42,10 @@ pub struct ColdnessRates {
     /// Time scale in which that share is lost, in microseconds; more than 0.
     #[serde(default = "slow_cool_down_us")]
     pub slow_cool_down_us: f64,
+    /// True if the processor of a server sleeps while the client works, so that a message to a server meets the coldness that the machine had when it
+    /// began to work. Calibrations of earlier versions do not have it.
+    #[serde(default)]
+    pub servers_sleep: bool,
 }
 
 /// The time scale of a calibration that does not state it. It has no effect while `slow_share` is 0.
@@ -76,17 +83,26 @@ pub struct Coldness {
     coldness: f64,
     /// Usage at that instant.
     usage: f64,
+    /// Coldness at the instant at which it last began to work after a pause.
+    slept: f64,
 }
 
 impl Coldness {
     /// Creates a machine that has not worked for a long time.
     pub fn new(rates: ColdnessRates) -> Self {
-        Self { rates, since: Instant::START, is_working: false, coldness: 1.0, usage: 0.0 }
+        Self { rates, since: Instant::START, is_working: false, coldness: 1.0, usage: 0.0, slept: 1.0 }
     }
 
     /// Returns the coldness at `now`, from 0 to 1.
     pub fn at(&self, now: Instant) -> f64 {
         self.after(now.since(self.since)).0
+    }
+
+    /// Returns the coldness that a message to a server meets at `now`, from 0 to 1.
+    pub fn of_server(&self, now: Instant) -> f64 {
+        // What sends it may have ended its work at this instant.
+        let works = self.is_working || now == self.since;
+        if self.rates.servers_sleep && works { self.slept } else { self.at(now) }
     }
 
     /// Notes that the machine begins to work at `now`. Nothing happens if it works already.
@@ -102,6 +118,10 @@ impl Coldness {
     fn change(&mut self, now: Instant, is_working: bool) {
         if self.is_working != is_working {
             (self.coldness, self.usage) = self.after(now.since(self.since));
+            // Work that begins at the instant at which other work ends continues it: the machine did not sleep between them.
+            if is_working && now > self.since {
+                self.slept = self.coldness;
+            }
             self.since = now;
             self.is_working = is_working;
         }
@@ -117,6 +137,7 @@ impl Coldness {
             warm_up_us,
             slow_share,
             slow_cool_down_us,
+            servers_sleep: _,
         } = self.rates;
         let us = time.as_secs_f64() * 1e6;
         let forgotten = (-us / usage_window_us).exp();
@@ -143,6 +164,7 @@ mod tests {
         warm_up_us: 600.0,
         slow_share: 0.0,
         slow_cool_down_us: slow_cool_down_us(),
+        servers_sleep: false,
     };
 
     fn at(micros: u64) -> Instant {
@@ -197,7 +219,31 @@ mod tests {
     }
 
     #[test]
-    fn rates_of_an_earlier_version_have_no_slow_share() {
+    fn the_processor_of_a_server_sleeps_until_the_machine_has_rested_again() {
+        let sleeping = ColdnessRates { servers_sleep: true, ..RATES };
+        let [mut one, mut other] = [sleeping, RATES].map(Coldness::new);
+        for machine in [&mut one, &mut other] {
+            machine.begin_work(at(1_000));
+            machine.end_work(at(1_600));
+            assert_eq!(
+                machine.of_server(at(1_600)),
+                if machine.rates.servers_sleep { 1.0 } else { machine.at(at(1_600)) }
+            );
+            // Another process goes on without a pause.
+            machine.begin_work(at(1_600));
+        }
+        assert_eq!(one.at(at(2_200)), other.at(at(2_200)));
+        assert_eq!((one.of_server(at(2_200)), other.of_server(at(2_200))), (1.0, other.at(at(2_200))));
+        one.end_work(at(2_200));
+        assert_eq!(one.of_server(at(3_000)), one.at(at(3_000)), "it does not work");
+        let rested = one.at(at(4_000));
+        one.begin_work(at(4_000));
+        assert_eq!(one.of_server(at(4_500)), rested);
+        assert!(one.at(at(4_500)) < rested && rested < 1.0, "{rested}");
+    }
+
+    #[test]
+    fn rates_of_an_earlier_version_have_no_slow_share_and_one_coldness() {
         let text =
             "cool_down_us = 8000.0\nshape = 1.5\nusage_factor = 8.0\nusage_window_us = 10000.0\nwarm_up_us = 600.0\n";
         assert_eq!(toml::from_str::<ColdnessRates>(text).unwrap(), RATES);

@@ -1,5 +1,7 @@
 //! Sizes that were measured, around one that was not: calibrations have times of a few sizes only.
 
+use serde::{Deserialize, Serialize};
+
 /// What was measured of the sizes around another one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Around<T> {
@@ -41,9 +43,59 @@ impl<T> Around<T> {
     }
 }
 
+/// How a time goes on from one measured size to the next.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BetweenSizes {
+    /// On a line.
+    #[default]
+    Line,
+    /// As a power of the size where it grows faster than the size, as the time of a computation does whose data outgrow a cache. Times that grow more
+    /// slowly consist of a constant part and one in proportion to the size: they are on a line.
+    Power,
+}
+
+impl BetweenSizes {
+    /// Returns how far the time of `size` is on the way from that of the smaller size to that of the larger one, from 0 to 1. Both are pairs
+    /// (size, time) with the size in between.
+    ///
+    /// ```
+    /// use kernel::sizes::BetweenSizes;
+    ///
+    /// // Four times the size takes 16 times as long, so twice the size takes 4 times as long.
+    /// let share = BetweenSizes::Power.share(200, (100, 10.0), (400, 160.0));
+    /// assert!((share - (40.0 - 10.0) / (160.0 - 10.0)).abs() < 1e-12);
+    /// ```
+    pub fn share(self, size: u64, smaller: (u64, f64), larger: (u64, f64)) -> f64 {
+        let size_growth = larger.0 as f64 / smaller.0 as f64;
+        let growth = larger.1 / smaller.1;
+        // A time of 0 grows by no factor.
+        if self == Self::Power && growth > size_growth && growth.is_finite() {
+            let exponent = growth.ln() / size_growth.ln();
+            ((size as f64 / smaller.0 as f64).powf(exponent) - 1.0) / (growth - 1.0)
+        } else {
+            (size - smaller.0) as f64 / (larger.0 - smaller.0) as f64
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_that_grows_faster_than_its_size_is_a_power_of_it() {
+        let share = |between: BetweenSizes, times: [f64; 2]| between.share(200, (100, times[0]), (400, times[1]));
+        let line = 1.0 / 3.0;
+        assert_eq!(share(BetweenSizes::Line, [10.0, 160.0]), line);
+        assert!((share(BetweenSizes::Power, [10.0, 160.0]) - 0.2).abs() < 1e-12);
+        // In proportion, more slowly, the same, and from nothing.
+        for times in [[10.0, 40.0], [10.0, 20.0], [10.0, 10.0], [0.0, 10.0], [0.0, 0.0]] {
+            assert_eq!(share(BetweenSizes::Power, times), line, "{times:?}");
+        }
+        let ends = [100, 400].map(|size| BetweenSizes::Power.share(size, (100, 10.0), (400, 160.0)));
+        assert_eq!(ends, [0.0, 1.0]);
+    }
 
     #[test]
     fn a_size_is_between_two_or_next_to_one() {

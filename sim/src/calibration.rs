@@ -12,7 +12,7 @@ use kernel::{
     input,
     run_folder::{CalibrationInfo, sha256},
     scenario::{Mistake, limits},
-    sizes::Around,
+    sizes::BetweenSizes,
     tls::{CLIENT_HANDSHAKE, SERVER_HANDSHAKE},
     visible::Visible,
 };
@@ -21,7 +21,7 @@ use serde::Deserialize;
 
 use crate::{
     delay::Delay,
-    processors::{MachineTimes, Piece},
+    processors::{MachineTimes, Piece, by_units},
 };
 
 /// The built-in calibration, which is used unless another one is given.
@@ -287,37 +287,21 @@ impl Calibration {
         self.service_time_at(workload, units, unit(rng))
     }
 
-    /// Returns the same at `probability` for the machine that all processes share: the time on a warm and on a cold one.
+    /// Returns the same at `probability` for the machine that all processes share: the time on a warm and on a cold one. Between two sizes it
+    /// goes on as the machine's table says.
     pub(crate) fn service_piece(&self, workload: &str, units: u64, probability: f64) -> Option<Piece> {
-        let times = self.machine.iter().flat_map(|machine| &machine.service_times);
-        let known = times.filter(|time| time.workload == workload);
-        let warm = by_units(known.clone().map(|time| (time.units.get(), &time.warm)), units, probability);
-        let cold = by_units(known.map(|time| (time.units.get(), &time.cold)), units, probability);
-        if let (Some(warm), Some(cold)) = (warm, cold) {
-            let contention = self.machine.as_ref().map_or(0.0, |machine| machine.contention(workload, units));
-            return Some(Piece { warm, cold, contention });
-        }
-        self.service_time_at(workload, units, probability).map(|time| Piece::new(time, time))
+        self.machine
+            .as_ref()
+            .and_then(|machine| machine.service_piece(workload, units, probability))
+            .or_else(|| self.service_time_at(workload, units, probability).map(|time| Piece::new(time, time)))
     }
 
     fn service_time_at(&self, workload: &str, units: u64, probability: f64) -> Option<Duration> {
         let known = self.service_times.iter().filter(|time| time.workload == workload);
         let known = known.map(|time| (time.units.get(), &time.us));
-        let time = by_units(known, units, probability);
+        let time = by_units(known, BetweenSizes::Line, units, probability);
         time.or_else(|| self.other_unit_time.map(|time| time.mul_f64(units as f64)))
     }
-}
-
-/// Returns the time of `units` at `probability`, by the distributions of the sizes that are known, in ascending order. `None` if none is.
-fn by_units<'a>(
-    known: impl DoubleEndedIterator<Item = (u64, &'a Distribution)> + Clone,
-    units: u64,
-    probability: f64,
-) -> Option<Duration> {
-    Some(match Around::find(known, units)? {
-        Around::Between(below, above, share) => below.interpolate(above, share).quantile(probability),
-        Around::Nearest(size, nearest) => nearest.quantile(probability).mul_f64(units as f64 / size as f64),
-    })
 }
 
 /// Returns the error about the text of a calibration.

@@ -220,7 +220,8 @@ impl Pipe {
                 }
             }
             Transfer::Worked(processors, work) => {
-                let piece = work.piece(burst.bytes, burst.probability);
+                let mut piece = work.piece(burst.bytes, burst.probability);
+                piece.wakes_server = self.to != HostId::CLIENT;
                 if let Some(number) = burst.work {
                     let before = work.piece(burst.bytes - bytes, burst.probability);
                     processors.extend(number, piece.warm.saturating_sub(before.warm));

@@ -32,7 +32,7 @@ use kernel::{coldness::Coldness, entropy::Entropy, sync::lock, time::Instant, va
 use crate::{clock::Clock, host_id::HostId};
 use cores::{Alarm, Cores, Needs};
 use pauses::Pauses;
-pub(crate) use times::{MachineTimes, MessageWork};
+pub(crate) use times::{MachineTimes, MessageWork, by_units};
 
 /// The processors of the machine on which all processes run.
 #[derive(Debug)]
@@ -61,12 +61,14 @@ pub(crate) struct Piece {
     pub(crate) cold: Duration,
     /// How much longer it takes, as a share of its time, for each other processor that computes at the same time; 0 if it does not compute.
     pub(crate) contention: f64,
+    /// True if it wakes up a server, whose processor may have slept while the client worked.
+    pub(crate) wakes_server: bool,
 }
 
 impl Piece {
     /// A piece that computes nothing, of this time on a warm and on a cold machine.
     pub(crate) fn new(warm: Duration, cold: Duration) -> Self {
-        Self { warm, cold, contention: 0.0 }
+        Self { warm, cold, contention: 0.0, wakes_server: false }
     }
 }
 
@@ -88,7 +90,8 @@ impl Processors {
     pub(crate) fn begin(self: &Arc<Self>, host: HostId, piece: Piece, done: Waker) -> u64 {
         let now = self.clock.now();
         self.change(|state, alarms| {
-            let wake_up = piece.cold.saturating_sub(piece.warm).mul_f64(state.coldness.at(now));
+            let coldness = if piece.wakes_server { state.coldness.of_server(now) } else { state.coldness.at(now) };
+            let wake_up = piece.cold.saturating_sub(piece.warm).mul_f64(coldness);
             let needs = Needs { time: piece.warm, wake_up, contention: piece.contention };
             let number = state.cores.ready(now, host, needs, alarms);
             state.waiting.insert(number, done);

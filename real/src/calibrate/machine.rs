@@ -34,7 +34,7 @@ use kernel::{
 
 use fit::Fit;
 pub(super) use paths::Load;
-use paths::{LATE, RunPaths, SERVICE, TO_CLIENT, TO_SERVER, median};
+use paths::{LATE, MeasuredStage, RunPaths, SERVICE, TO_CLIENT, TO_SERVER, median};
 use pieces::WarmAndCold;
 use prediction::{Prediction, StageTime};
 
@@ -246,14 +246,12 @@ impl MachineModel {
     fn stage_times(&self, runs: &[(&RunPaths, bool)]) -> Vec<StageTime> {
         let mut all = Vec::new();
         for (place, (run, _)) in runs.iter().enumerate() {
-            let coldness = run.coldness(self.fit.rates);
-            for (path, coldness) in run.paths.iter().zip(coldness).filter(|(path, _)| path.counts()) {
-                for stage in run.measured_stages() {
-                    let Some(times) = self.times(stage, &path.size) else { continue };
-                    let (took, expected) = (path.took(stage), times.median_at(coldness[stage]));
-                    let (size, at) = (path.size.clone(), path.moments[stage]);
-                    all.push(StageTime { run: place, load: run.load, stage, size, at, took, expected });
-                }
+            for measured in run.stages(self.fit.rates) {
+                let MeasuredStage { path, stage, coldness } = measured;
+                let Some(times) = self.times(stage, &path.size) else { continue };
+                let (took, expected) = (measured.took(), times.median_at(coldness));
+                let (size, at) = (path.size.clone(), path.moments[stage]);
+                all.push(StageTime { run: place, load: run.load, stage, size, at, took, expected });
             }
         }
         all
@@ -303,6 +301,7 @@ impl MachineModel {
             format!("cores = {}", self.cores),
             format!("slice_us = {SLICE_US:.1}"),
             format!("follow_up_us = {:.1}", self.follow_up_us),
+            "between_sizes = \"power\"        # of computing times that grow faster than the size".to_owned(),
             String::new(),
             "[machine.coldness]".to_owned(),
             format!("cool_down_us = {:.1}", rates.cool_down_us),
@@ -312,6 +311,7 @@ impl MachineModel {
             format!("warm_up_us = {:.1}", rates.warm_up_us),
             format!("slow_share = {:.3}", rates.slow_share),
             format!("slow_cool_down_us = {:.1}", rates.slow_cool_down_us),
+            format!("servers_sleep = {}        # while the client works", rates.servers_sleep),
         ];
         for VariationPart { share, time_us } in &self.variation {
             lines.extend([String::new(), "[[machine.variation]]".to_owned()]);
@@ -364,9 +364,9 @@ fn samples_of(times: &WarmAndCold) -> String {
 fn samples(runs: &[&RunPaths], fit: &Fit) -> BTreeMap<String, [Vec<(f64, f64)>; STAGES]> {
     let mut by_size: BTreeMap<String, [Vec<(f64, f64)>; STAGES]> = BTreeMap::new();
     for run in runs {
-        for (path, coldness) in run.paths.iter().zip(run.coldness(fit.rates)).filter(|(path, _)| path.counts()) {
-            let stages = by_size.entry(path.size.clone()).or_default();
-            run.measured_stages().for_each(|stage| stages[stage].push((coldness[stage], path.took(stage))));
+        for measured in run.stages(fit.rates) {
+            let stages = by_size.entry(measured.path.size.clone()).or_default();
+            stages[measured.stage].push((measured.coldness, measured.took()));
         }
     }
     by_size

@@ -5,7 +5,12 @@ use std::{
     time::Duration,
 };
 
-use kernel::{coldness::ColdnessRates, distribution::Distribution, sizes::Around, variation::VariationPart};
+use kernel::{
+    coldness::ColdnessRates,
+    distribution::Distribution,
+    sizes::{Around, BetweenSizes},
+    variation::VariationPart,
+};
 use serde::Deserialize;
 
 use super::{
@@ -41,6 +46,9 @@ pub(crate) struct MachineTimes {
     slice_us: f64,
     /// Processor time of what follows a call away from its path, in microseconds, unless the computation has a time of its own.
     follow_up_us: f64,
+    /// How computing times go on from one measured size to the next. Calibrations of earlier versions have lines.
+    #[serde(default)]
+    pub(crate) between_sizes: BetweenSizes,
     /// How processors get cold and warm.
     pub(crate) coldness: ColdnessRates,
     /// What the times of one moment have in common.
@@ -164,6 +172,17 @@ impl MachineTimes {
         [work(|message| &message.to_server), work(|message| &message.to_client)]
     }
 
+    /// Returns the computing of `what` of this many units at `probability`; `None` if it was not measured.
+    pub(crate) fn service_piece(&self, what: &str, units: u64, probability: f64) -> Option<Piece> {
+        let known = self.service_times.iter().filter(|time| time.workload == what);
+        let time = |times: fn(&ServicePieces) -> &Distribution| {
+            let known = known.clone().map(|time| (time.units.get(), times(time)));
+            by_units(known, self.between_sizes, units, probability)
+        };
+        let (warm, cold) = (time(|time| &time.warm)?, time(|time| &time.cold)?);
+        Some(Piece { contention: self.contention(what, units), ..Piece::new(warm, cold) })
+    }
+
     /// Processor time after which waiting work takes the place of running work.
     pub(crate) fn slice(&self) -> Duration {
         Duration::from_secs_f64(self.slice_us / 1e6)
@@ -178,7 +197,7 @@ impl MachineTimes {
 
     /// How much longer it takes to compute `what` of this many units for each other processor that computes at the same time, as a share; by size
     /// as [`follow_up`](Self::follow_up), and 0 if it was not measured.
-    pub(crate) fn contention(&self, what: &str, units: u64) -> f64 {
+    fn contention(&self, what: &str, units: u64) -> f64 {
         self.by_size(what, units, |time| time.contention).unwrap_or(0.0)
     }
 
@@ -196,4 +215,23 @@ impl MachineTimes {
     fn follow_ups(&self) -> impl Iterator<Item = f64> {
         [self.follow_up_us].into_iter().chain(self.service_times.iter().filter_map(|time| time.follow_up_us))
     }
+}
+
+/// Returns the time of `units` at `probability`, by the distributions of the sizes that are known, in ascending order. Below the smallest and above
+/// the largest it is in proportion to the units. `None` if no size is known.
+pub(crate) fn by_units<'a>(
+    known: impl DoubleEndedIterator<Item = (u64, &'a Distribution)> + Clone,
+    between: BetweenSizes,
+    units: u64,
+    probability: f64,
+) -> Option<Duration> {
+    let known = known.map(|(size, times)| (size, (size, times)));
+    Some(match Around::find(known, units)? {
+        Around::Between((least, below), (most, above), _) => {
+            let [low, high] = [below, above].map(|times| times.quantile(0.5).as_secs_f64());
+            let share = between.share(units, (least, low), (most, high));
+            below.interpolate(above, share).quantile(probability)
+        }
+        Around::Nearest(size, (_, nearest)) => nearest.quantile(probability).mul_f64(units as f64 / size as f64),
+    })
 }

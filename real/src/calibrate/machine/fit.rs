@@ -15,6 +15,7 @@ const START: ColdnessRates = ColdnessRates {
     warm_up_us: 600.0,
     slow_share: 0.0,
     slow_cool_down_us: 200_000.0,
+    servers_sleep: true,
 };
 
 /// Slow parts with which the search begins, each with its time in microseconds. From one place alone, it may end without a slow part where there is one.
@@ -29,13 +30,13 @@ const FINER: [f64; 3] = [1.4, 1.15, 1.05];
 /// The most rounds over all parameters with one factor.
 const ROUNDS: usize = 12;
 
-/// How much the stages count. The way to a server has the most wake-ups; a service only computes.
+/// How much the stages count. A service only computes, and has no wake-up of another process.
 const WEIGHTS: [f64; STAGES] = {
     let mut weights = [0.0; STAGES];
     weights[LATE] = 1.0;
     weights[TO_SERVER] = 1.0;
     weights[SERVICE] = 0.1;
-    weights[TO_CLIENT] = 0.3;
+    weights[TO_CLIENT] = 1.0;
     weights
 };
 
@@ -103,12 +104,10 @@ fn fit_of(runs: &[&RunPaths], rates: ColdnessRates) -> Fit {
         let counted = run.counted().count();
         // Every rate counts as much as any other, however many requests it has.
         let weight = 1.0 / counted.max(1) as f64;
-        for (path, coldness) in run.paths.iter().zip(run.coldness(rates)).filter(|(path, _)| path.counts()) {
-            for stage in run.measured_stages() {
-                // The lateness of a timer does not depend on the size.
-                let size = if stage == LATE { "" } else { &path.size };
-                sums.entry((stage, size)).or_default().add(weight, coldness[stage], path.took(stage));
-            }
+        for measured in run.stages(rates) {
+            // The lateness of a timer does not depend on the size.
+            let size = if measured.stage == LATE { "" } else { &measured.path.size };
+            sums.entry((measured.stage, size)).or_default().add(weight, measured.coldness, measured.took());
         }
     }
     let mut unexplained = [0.0; STAGES];

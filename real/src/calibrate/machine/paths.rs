@@ -87,6 +87,22 @@ impl Path {
     }
 }
 
+/// A stage of a request that counts, whose time is that of the machine.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct MeasuredStage<'a> {
+    pub(super) path: &'a Path,
+    pub(super) stage: usize,
+    /// Coldness of the machine at its beginning, from 0 to 1.
+    pub(super) coldness: f64,
+}
+
+impl MeasuredStage<'_> {
+    /// Returns how long it took, in microseconds.
+    pub(super) fn took(&self) -> f64 {
+        self.path.took(self.stage)
+    }
+}
+
 /// What happens at a moment of a run. At one moment it happens in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Happens {
@@ -299,6 +315,14 @@ impl RunPaths {
         self.pauses = pauses.into_iter().map(|(from, until)| until - from).collect();
     }
 
+    /// Returns the measured stages of the requests that count, each with the coldness that the machine has at its beginning by a model of these rates.
+    pub(super) fn stages(&self, rates: ColdnessRates) -> impl Iterator<Item = MeasuredStage<'_>> {
+        let counted = self.paths.iter().zip(self.coldness(rates)).filter(|(path, _)| path.counts());
+        counted.flat_map(move |(path, coldness)| {
+            self.measured_stages().map(move |stage| MeasuredStage { path, stage, coldness: coldness[stage] })
+        })
+    }
+
     /// Returns the coldness of the machine at the beginning of each stage of each request, as the model has it: the machine works from the
     /// intended time of a request until it is answered, without its [`rest`](Path::rest).
     pub(super) fn coldness(&self, rates: ColdnessRates) -> Vec<[f64; STAGES]> {
@@ -308,6 +332,7 @@ impl RunPaths {
             let now = instant(*at);
             match *happens {
                 Happens::Intended { place } => coldness[place][LATE] = machine.at(now),
+                Happens::Begins { place, stage: TO_SERVER } => coldness[place][TO_SERVER] = machine.of_server(now),
                 Happens::Begins { place, stage } => coldness[place][stage] = machine.at(now),
                 Happens::Works => machine.begin_work(now),
                 Happens::Rests => machine.end_work(now),

@@ -18,6 +18,7 @@ const RATES: ColdnessRates = ColdnessRates {
     warm_up_us: 900.0,
     slow_share: 0.3,
     slow_cool_down_us: 150_000.0,
+    servers_sleep: true,
 };
 
 /// Times of the stages on a warm machine, and what they take longer on a cold one, in microseconds.
@@ -56,7 +57,8 @@ fn varied_run(load: Load, seed: u64, parts: &[VariationPart]) -> RunPaths {
                 let probability = variation.probability(instant(begins), unit(&mut rng));
                 ((WARM[stage] + COLDER[stage] * coldness) * (0.9 + 0.2 * probability)).round()
             };
-            let coldness = machine.at(instant(begins));
+            let begun = instant(begins);
+            let coldness = if stage == TO_SERVER { machine.of_server(begun) } else { machine.at(begun) };
             if stage == LATE {
                 machine.begin_work(instant(begins));
             }
