@@ -98,11 +98,15 @@ impl Coldness {
         self.after(now.since(self.since)).0
     }
 
+    /// Returns the coldness with which the machine began the work that it does or continues at `now`, from 0 to 1.
+    pub fn slept(&self, now: Instant) -> f64 {
+        // Earlier work may have ended at this instant, which is no pause.
+        if self.is_working || now == self.since { self.slept } else { self.at(now) }
+    }
+
     /// Returns the coldness that a message to a server meets at `now`, from 0 to 1.
     pub fn of_server(&self, now: Instant) -> f64 {
-        // What sends it may have ended its work at this instant.
-        let works = self.is_working || now == self.since;
-        if self.rates.servers_sleep && works { self.slept } else { self.at(now) }
+        if self.rates.servers_sleep { self.slept(now) } else { self.at(now) }
     }
 
     /// Notes that the machine begins to work at `now`. Nothing happens if it works already.

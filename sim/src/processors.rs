@@ -93,6 +93,8 @@ impl Processors {
             let coldness = if piece.wakes_server { state.coldness.of_server(now) } else { state.coldness.at(now) };
             let wake_up = piece.cold.saturating_sub(piece.warm).mul_f64(coldness);
             let needs = Needs { time: piece.warm, wake_up, contention: piece.contention };
+            let slept = state.coldness.slept(now);
+            state.cores.set_coldness(slept);
             let number = state.cores.ready(now, host, needs, alarms);
             state.waiting.insert(number, done);
             number

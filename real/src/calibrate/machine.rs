@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | `paths` | the moments of each request of a run, and the pauses of the machine |
 //! | `fit` | how processors get cold and warm |
+//! | `pauses` | how often the machine pauses while it works, and for how long |
 //! | `pieces` | the times of a piece of work on a warm and on a cold machine |
 //! | `contention` | how much computations slow each other |
 //! | `prediction` | how long stages took, beside what the model has for them |
@@ -15,6 +16,7 @@
 mod contention;
 mod fit;
 mod paths;
+mod pauses;
 mod pieces;
 mod prediction;
 #[cfg(test)]
@@ -35,13 +37,11 @@ use kernel::{
 use fit::Fit;
 pub(super) use paths::Load;
 use paths::{LATE, MeasuredStage, RunPaths, SERVICE, TO_CLIENT, TO_SERVER, median};
+use pauses::Pauses;
 use pieces::WarmAndCold;
 use prediction::{Prediction, StageTime};
 
-use super::{
-    findings::units,
-    samples::{quantile, written},
-};
+use super::{findings::units, samples::written};
 
 /// Loads of the runs that the model is fitted to. At one request a second the machine sleeps for longer than at five, and is slower when it wakes up.
 pub(super) const FITTED: [Load; 5] =
@@ -59,12 +59,6 @@ pub(super) const REQUESTS_MIN: usize = 50;
 /// Processor time after which a task gives way to another, in microseconds. Linux 6.18 on two processors: with more bursts of computing than
 /// processors, a tenth of all wake-ups waited for 1.0 to 1.4 ms.
 const SLICE_US: f64 = 1_400.0;
-
-/// Runs at this rate or a higher one show most of the machine's pauses: there is nearly always a request in a pause.
-const PAUSES_FROM_RATE: u64 = 300;
-
-/// The fewest pauses that are longer than a quantile of their tail.
-const TAIL_MIN: f64 = 3.0;
 
 /// Processor time of an expired timer, in microseconds, as the simulation has it.
 const THREAD_SWITCH_US: f64 = 10.0;
@@ -157,8 +151,7 @@ pub(super) struct MachineModel {
     fit: Fit,
     /// What the times of one moment have in common.
     variation: Vec<VariationPart>,
-    /// Pauses in a second in which the machine works, and the quantiles of their length.
-    pauses: Option<(f64, Vec<(f64, f64)>)>,
+    pauses: Option<Pauses>,
     follow_up_us: f64,
     timer: WarmAndCold,
     messages: Vec<MessageTimes>,
@@ -197,7 +190,7 @@ impl MachineModel {
         let fitted: Vec<_> = runs.fitted.computing.iter().chain(&held).collect();
         let fit = fit::fit(&fitted);
         let of_pictures = samples(&fitted, &fit);
-        let timer = WarmAndCold::fit(of_pictures.values().flat_map(|stages| stages[LATE].clone()).collect())?;
+        let timer = WarmAndCold::fit(fitted.iter().flat_map(|run| run.timers(fit.rates)).collect())?;
         let mut messages = Vec::new();
         let mut services = Vec::new();
         let others = runs.others.iter().map(|(workload, runs)| {
@@ -226,7 +219,7 @@ impl MachineModel {
             cores,
             fit,
             variation: Vec::new(),
-            pauses: pauses(fitted.iter().copied()),
+            pauses: Pauses::find(fitted.iter().copied(), fit.rates),
             follow_up_us: follow_up(runs.fitted.computing.iter()).unwrap_or(0.0),
             timer,
             messages,
@@ -317,12 +310,13 @@ impl MachineModel {
             lines.extend([String::new(), "[[machine.variation]]".to_owned()]);
             lines.extend([format!("share = {share:.3}"), format!("time_us = {time_us:.1}")]);
         }
-        if let Some((per_second, lengths)) = &self.pauses {
+        if let Some(Pauses { per_second, per_second_cold, lengths }) = &self.pauses {
             lines.extend([String::new(), "[machine.pauses]".to_owned()]);
             let while_working = "while_working = true        # of a second in which the machine works".to_owned();
             lines.extend([
                 while_working,
                 format!("per_second = {per_second:.3}"),
+                format!("per_second_cold = {per_second_cold:.3}"),
                 format!("us = {}", written(lengths)),
             ]);
         }
@@ -370,35 +364,6 @@ fn samples(runs: &[&RunPaths], fit: &Fit) -> BTreeMap<String, [Vec<(f64, f64)>; 
         }
     }
     by_size
-}
-
-/// Returns how long the machine paused in a run, as a share of the time in which it worked.
-fn paused_share((run, working_us): &(&RunPaths, f64)) -> f64 {
-    run.pauses.iter().sum::<f64>() / working_us
-}
-
-/// Returns pauses in a second in which the machine works, and the quantiles of their lengths; `None` if there were none.
-///
-/// The neighbours of a virtual machine work for a second or a minute and rest: in some runs pauses are many and long, in others few and short. A quarter
-/// of the runs at either end is left out. What is left is how the machine usually is; a mean over all is that of no run.
-fn pauses<'a>(runs: impl Iterator<Item = &'a RunPaths>) -> Option<(f64, Vec<(f64, f64)>)> {
-    let working = runs.filter(|run| run.load.rate >= PAUSES_FROM_RATE).map(|run| (run, run.working_us()));
-    let mut runs: Vec<_> = working.filter(|(_, working_us)| *working_us > 0.0).collect();
-    runs.sort_by(|one, other| paused_share(one).total_cmp(&paused_share(other)));
-    let left_out = runs.len() / 4;
-    let usual = &runs[left_out..runs.len() - left_out];
-    let working_us: f64 = usual.iter().map(|(_, working_us)| working_us).sum();
-    let mut lengths: Vec<f64> = usual.iter().flat_map(|(run, _)| run.pauses.iter().copied()).collect();
-    lengths.sort_by(f64::total_cmp);
-    // Between the last two quantiles all lengths are equally probable. Without those of the tail, its mean would be half of the longest pause.
-    let mut probabilities = vec![0.0, 0.1, 0.25, 0.5, 0.75, 0.9];
-    probabilities.extend([0.95, 0.98, 0.99].iter().filter(|share| (1.0 - *share) * lengths.len() as f64 >= TAIL_MIN));
-    let quantiles = probabilities.into_iter().chain([1.0]).map(|probability| {
-        // To 0.1 µs, as all times of a calibration.
-        Some((probability, (quantile(&lengths, probability)? * 10.0).round() / 10.0))
-    });
-    let quantiles: Option<Vec<_>> = quantiles.collect();
-    Some((lengths.len() as f64 * 1e6 / working_us, quantiles?))
 }
 
 /// Returns the processor time of a call that no stage of it contains, in microseconds: from the runs at the lowest and the highest rate,

@@ -129,6 +129,11 @@ impl Cores {
         self.cores.iter().all(|core| core.running.is_none())
     }
 
+    /// Notes the coldness with which the machine begins or began the work that becomes ready next.
+    pub(super) fn set_coldness(&mut self, coldness: f64) {
+        self.pauses.set_coldness(coldness);
+    }
+
     /// Takes work of `host` that becomes ready at `now`. Adds the alarms that have to be set to `alarms`. Returns the number of the work.
     pub(super) fn ready(&mut self, now: Instant, host: HostId, needs: Needs, alarms: &mut Vec<Alarm>) -> u64 {
         let Needs { time, wake_up, contention } = needs;

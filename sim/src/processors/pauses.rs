@@ -19,8 +19,30 @@ pub(crate) struct PauseTimes {
     pub(crate) while_working: bool,
     /// Mean number of pauses in a second, or in one in which the machine works.
     pub(crate) per_second: f64,
+    /// The same for work that a machine begins that has slept for long. Between the two, the number is linear in the coldness with which it began.
+    /// Calibrations of an older form have one number.
+    pub(crate) per_second_cold: Option<f64>,
     /// Length of a pause, in microseconds.
     pub(crate) us: Distribution,
+}
+
+impl PauseTimes {
+    /// Returns the mean number of pauses in a second of work that begins with this coldness.
+    fn per_second_at(&self, coldness: f64) -> f64 {
+        let cold = self.per_second_cold.unwrap_or(self.per_second);
+        self.per_second + (cold - self.per_second) * coldness
+    }
+
+    /// Returns whether the machine pauses at all.
+    fn are_any(&self) -> bool {
+        [0.0, 1.0].iter().any(|coldness| self.per_second_at(*coldness) > 0.0)
+    }
+
+    /// Returns the first number of pauses in a second that is outside of its limits, if one is.
+    pub(super) fn wrong_number(&self) -> Option<f64> {
+        let numbers = [Some(self.per_second), self.per_second_cold].into_iter().flatten();
+        numbers.into_iter().find(|number| !(0.0..=PAUSES_PER_SECOND_MAX).contains(number))
+    }
 }
 
 /// The most pauses in a second that a calibration has.
@@ -35,13 +57,22 @@ pub(super) struct Pauses {
     known: VecDeque<(Instant, Instant)>,
     /// The time from which on the next pause is drawn.
     drawn_to: Instant,
+    /// The coldness with which the machine began its work.
+    coldness: f64,
+    /// The coldness for which pauses are drawn.
+    drawn_for: f64,
 }
 
 impl Pauses {
     /// Draws pauses from `rng`; none at all without times.
     pub(super) fn new(times: Option<PauseTimes>, rng: RandomStream) -> Self {
-        let times = times.filter(|times| times.per_second > 0.0).map(|times| (times, rng));
-        Self { times, known: VecDeque::new(), drawn_to: Instant::START }
+        let times = times.filter(PauseTimes::are_any).map(|times| (times, rng));
+        Self { times, known: VecDeque::new(), drawn_to: Instant::START, coldness: 0.0, drawn_for: 0.0 }
+    }
+
+    /// Notes the coldness with which the machine begins the work that comes next.
+    pub(super) fn set_coldness(&mut self, coldness: f64) {
+        self.coldness = coldness;
     }
 
     /// Forgets the pauses that are over at `now`. No one may ask for a time before.
@@ -63,6 +94,13 @@ impl Pauses {
                 // It takes no time from the next one.
                 self.drawn_to = from;
             }
+        }
+        let differs = self.times.as_ref().is_some_and(|(times, _)| times.per_second_cold.is_some());
+        if differs && self.coldness != self.drawn_for {
+            // The time until the next pause does not depend on how long the machine has waited for it: it is drawn again, at the other rate.
+            self.known.clear();
+            self.drawn_to = now;
+            self.drawn_for = self.coldness;
         }
     }
 
@@ -96,7 +134,7 @@ impl Pauses {
     fn pause(&mut self, place: usize) -> Option<(Instant, Instant)> {
         let (times, rng) = self.times.as_mut()?;
         if place == self.known.len() {
-            let seconds = -(1.0 - unit(rng)).ln() / times.per_second;
+            let seconds = -(1.0 - unit(rng)).ln() / times.per_second_at(self.drawn_for);
             let from = self.drawn_to + Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
             self.drawn_to = from + times.us.sample(rng);
             self.known.push_back((from, self.drawn_to));
@@ -117,7 +155,8 @@ mod tests {
 
     fn pauses_of(per_second: f64, ms: u64, while_working: bool) -> Pauses {
         let us = Distribution::constant(Duration::from_millis(ms));
-        Pauses::new(Some(PauseTimes { while_working, per_second, us }), Entropy::new(7).stream("test"))
+        let times = PauseTimes { while_working, per_second, per_second_cold: None, us };
+        Pauses::new(Some(times), Entropy::new(7).stream("test"))
     }
 
     /// The pauses in 20,000 pieces of work of 5 ms each, which begin every 20 ms.
@@ -142,6 +181,26 @@ mod tests {
         // Those that began before hold up work by what is left of them.
         let at_any_time = pauses_in_work(false);
         assert!((at_any_time / 1_200.0 - 1.0).abs() < 0.1, "{at_any_time}");
+    }
+
+    #[test]
+    fn a_machine_that_slept_pauses_more_often() {
+        let us = Distribution::constant(Duration::from_millis(2));
+        let times = PauseTimes { while_working: true, per_second: 2.0, per_second_cold: Some(20.0), us };
+        let mut pauses = Pauses::new(Some(times), Entropy::new(7).stream("test"));
+        let work = Duration::from_millis(5);
+        let mut found = [0.0; 2];
+        for piece in 0..100_000 {
+            let start = Instant::START + Duration::from_millis(50) * piece;
+            let cold = piece as usize % 2;
+            pauses.set_coldness(cold as f64 * 0.5);
+            pauses.begin_work(start);
+            let paused = pauses.end_of(start, work).since(start + work);
+            pauses.forget_before(start + work + paused);
+            found[cold] += paused.as_secs_f64() / 2e-3;
+        }
+        // 250 s of work each, with 2 and with 11 pauses in a second.
+        assert!((found[0] / 500.0 - 1.0).abs() < 0.15 && (found[1] / 2_750.0 - 1.0).abs() < 0.1, "{found:?}");
     }
 
     #[test]

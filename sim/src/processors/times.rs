@@ -126,7 +126,7 @@ impl MachineTimes {
         self.messages.sort_by(|one, other| one.workload.cmp(&other.workload).then(one.bytes.cmp(&other.bytes)));
         let mut pairs = self.messages.windows(2);
         let twice = pairs.find(|pair| pair[0].bytes == pair[1].bytes && pair[0].workload == pair[1].workload);
-        let pauses = self.pauses.as_ref().map_or(0.0, |pauses| pauses.per_second);
+        let pauses = self.pauses.as_ref().and_then(PauseTimes::wrong_number);
         if let Some(problem) = self.coldness.problem() {
             Some(format!("`machine.coldness` is no model: {problem}"))
         } else if let Some(problem) = VariationPart::problem(&self.variation) {
@@ -139,8 +139,9 @@ impl MachineTimes {
             Some(format!("`follow_up_us` of a machine is from 0 to {TIME_MAX}, and here {wrong}"))
         } else if let Some(wrong) = self.contentions().find(|share| !(0.0..=CONTENTION_MAX).contains(share)) {
             Some(format!("`contention` of a service time is from 0 to {CONTENTION_MAX}, and here {wrong}"))
-        } else if !(0.0..=PAUSES_PER_SECOND_MAX).contains(&pauses) {
-            Some(format!("`machine.pauses.per_second` is from 0 to {PAUSES_PER_SECOND_MAX}, and here {pauses}"))
+        } else if let Some(wrong) = pauses {
+            let names = "`per_second` and `per_second_cold` of `machine.pauses`";
+            Some(format!("{names} are from 0 to {PAUSES_PER_SECOND_MAX}, and here one is {wrong}"))
         } else if self.messages.iter().all(|message| message.workload.is_some()) {
             Some("`machine` needs at least one [[machine.message]] without a workload".to_owned())
         } else {
@@ -175,11 +176,11 @@ impl MachineTimes {
     /// Returns the computing of `what` of this many units at `probability`; `None` if it was not measured.
     pub(crate) fn service_piece(&self, what: &str, units: u64, probability: f64) -> Option<Piece> {
         let known = self.service_times.iter().filter(|time| time.workload == what);
-        let time = |times: fn(&ServicePieces) -> &Distribution| {
-            let known = known.clone().map(|time| (time.units.get(), times(time)));
-            by_units(known, self.between_sizes, units, probability)
-        };
-        let (warm, cold) = (time(|time| &time.warm)?, time(|time| &time.cold)?);
+        let fields: [fn(&ServicePieces) -> &Distribution; 2] = [|time| &time.warm, |time| &time.cold];
+        let [warm, cold] = fields.map(|times| {
+            by_units(known.clone().map(|time| (time.units.get(), times(time))), self.between_sizes, units, probability)
+        });
+        let (warm, cold) = warm.zip(cold)?;
         Some(Piece { contention: self.contention(what, units), ..Piece::new(warm, cold) })
     }
 

@@ -60,29 +60,26 @@ fn a_machine_that_slept_takes_longer() {
 fn the_processor_of_a_server_sleeps_while_the_client_works() {
     // Cold at once, and warm again as soon as it works.
     let machine = machine(2).replace("cool_down_us = 1e12", "cool_down_us = 0.001");
-    let cold = |stage: &str, warm: u64, cold: u64| {
-        format!("{stage} = {{ warm_us = [[0.0, {warm}.0]], cold_us = [[0.0, {cold}.0]]")
-    };
     let machine = machine
-        .replace(&cold("to_server", 300, 300), &cold("to_server", 300, 700))
-        .replace(&cold("to_client", 500, 500), &cold("to_client", 500, 900));
-    let latencies = |machine: &str| latencies_us(&records_on_machine(machine, "load.rate = 1"))[1..].to_vec();
+        .replace("cold_us = [[0.0, 300.0]]", "cold_us = [[0.0, 700.0]]")
+        .replace("cold_us = [[0.0, 500.0]]", "cold_us = [[0.0, 900.0]]");
     // The timer has warmed the machine up.
-    assert_eq!(latencies(&machine), [30 + 300 + 820 + 500; 2]);
+    assert_eq!(latencies_us(&records_on_machine(&machine, "load.rate = 1"))[1..], [30 + 300 + 820 + 500; 2]);
     let sleeping = machine.replace("warm_up_us = 0.001", "warm_up_us = 0.001\nservers_sleep = true");
-    assert_eq!(latencies(&sleeping), [30 + 700 + 820 + 500; 2]);
+    assert_eq!(latencies_us(&records_on_machine(&sleeping, "load.rate = 1"))[1..], [30 + 700 + 820 + 500; 2]);
+}
+
+/// The table of a constant computing time.
+fn service(units: u64, micros: u64) -> String {
+    let times = format!("warm_us = [[0.0, {micros}.0]]\ncold_us = [[0.0, {micros}.0]]");
+    format!("[[machine.service_time]]\nworkload = 'sobel'\nunits = {units}\n{times}\n")
 }
 
 #[test]
 fn what_follows_a_call_takes_time_by_the_size_of_the_call() {
-    let service = |units: u64, follow_up_us: u64| {
-        format!(
-            "[[machine.service_time]]\nworkload = 'sobel'\nunits = {units}\nwarm_us = [[0.0, 820.0]]\ncold_us = [[0.0, 820.0]]\n\
-             follow_up_us = {follow_up_us}\n"
-        )
-    };
     // With one processor the worker's reply waits for what follows. An image of 64x64 is half-way between the two sizes.
-    let machine = format!("{}{}{}", machine(1), service(2_048, 100), service(6_144, 300));
+    let [small, large] = [service(2_048, 820), service(6_144, 820)];
+    let machine = format!("{}{small}follow_up_us = 100\n{large}follow_up_us = 300\n", machine(1));
     assert_eq!(latencies_us(&records_on_machine(&machine, "load.rate = 1"))[1..], [30 + 300 + 820 + 200 + 500; 2]);
     assert!(
         refused(&machine.replace("follow_up_us = 300", "follow_up_us = -1"))
@@ -92,11 +89,6 @@ fn what_follows_a_call_takes_time_by_the_size_of_the_call() {
 
 #[test]
 fn a_computation_that_grows_faster_than_its_size_is_a_power_of_it() {
-    let service = |units: u64, micros: u64| {
-        format!(
-            "[[machine.service_time]]\nworkload = 'sobel'\nunits = {units}\nwarm_us = [[0.0, {micros}.0]]\ncold_us = [[0.0, {micros}.0]]\n"
-        )
-    };
     // An image of 64x64 is twice the smaller size and half of the larger one, and takes four times as long and a quarter.
     let lines = format!("{}{}{}", machine(1), service(2_048, 100), service(8_192, 1_600));
     let powers = lines.replace("follow_up_us = 0.0", "follow_up_us = 0.0\nbetween_sizes = 'power'");
@@ -107,8 +99,7 @@ fn a_computation_that_grows_faster_than_its_size_is_a_power_of_it() {
 
 /// A machine with two processors, on which computations that run at the same time slow each other.
 fn contended(contention: f64) -> String {
-    let service = "workload = 'sobel'\nunits = 4096\nwarm_us = [[0.0, 820.0]]\ncold_us = [[0.0, 820.0]]";
-    format!("{}[[machine.service_time]]\n{service}\ncontention = {contention:?}\n", machine(2))
+    format!("{}{}contention = {contention:?}\n", machine(2), service(4_096, 820))
 }
 
 #[test]

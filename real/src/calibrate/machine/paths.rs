@@ -61,14 +61,23 @@ pub(super) struct Path {
     pub(super) rest: Option<(f64, f64)>,
     /// True if the machine paused, or if its connection was new: it says nothing.
     pub(super) is_disturbed: bool,
-    /// True if it shared the machine with another request: it is left out of all distributions.
+    /// True if it shared the machine with another request: it is left out of all distributions but that of timers.
     pub(super) overlaps: bool,
+    /// True if no other request was under way at its intended time.
+    pub(super) finds_rest: bool,
+    /// True if its timer alone was as late as after a pause. Such a request is disturbed, and a sample of timers.
+    pub(super) is_late_alone: bool,
 }
 
 impl Path {
     /// Returns how long a stage took, in microseconds.
     pub(super) fn took(&self, stage: usize) -> f64 {
         self.moments[stage + 1] - self.moments[stage]
+    }
+
+    /// Returns whether its timer expired on a machine that had nothing else to do. What comes later does not change how late it is.
+    fn has_timer(&self) -> bool {
+        self.counts() || self.is_late_alone || (self.finds_rest && !self.is_disturbed)
     }
 
     /// Returns whether its times are those of a request that has the machine for itself.
@@ -103,6 +112,15 @@ impl MeasuredStage<'_> {
     }
 }
 
+/// How long the machine works in a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct WorkingTime {
+    /// In microseconds.
+    pub(super) us: f64,
+    /// Each time with the coldness, from 0 to 1, with which the machine began it as a factor.
+    pub(super) cold_us: f64,
+}
+
 /// What happens at a moment of a run. At one moment it happens in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Happens {
@@ -114,6 +132,15 @@ enum Happens {
     Begins { place: usize, stage: usize },
     /// The machine has nothing left to do.
     Rests,
+}
+
+/// A time in which something was held up, in microseconds.
+#[derive(Debug, Clone, Copy)]
+struct HeldUp {
+    from: f64,
+    until: f64,
+    /// The place of the request, if it is the timer of one that finds the machine at rest, and nothing else.
+    timer: Option<usize>,
 }
 
 /// The requests of one run at a constant rate, by intended time.
@@ -143,6 +170,8 @@ impl RunPaths {
                 rest: None,
                 is_disturbed: moments[TO_SERVER] <= opened,
                 overlaps: false,
+                finds_rest: false,
+                is_late_alone: false,
             })
         };
         let rows = records.requests.iter().filter(|row| row.status == Outcome::OK && row.attempts == 1);
@@ -159,6 +188,11 @@ impl RunPaths {
     /// Creates a run of these requests, in the order of their intended times.
     pub(super) fn new(load: Load, paths: Vec<Path>, processor_us: f64) -> Self {
         let mut run = Self { load, paths, processor_us, ..Self::default() };
+        let mut busy_until = f64::NEG_INFINITY;
+        for path in &mut run.paths {
+            path.finds_rest = path.moments[0] >= busy_until;
+            busy_until = busy_until.max(path.moments[STAGES]);
+        }
         run.set_timeline();
         run
     }
@@ -266,14 +300,33 @@ impl RunPaths {
         times
     }
 
-    /// Returns how long the machine works in the run, in microseconds.
-    pub(super) fn working_us(&self) -> f64 {
-        let times = self.timeline.iter().map(|(at, happens)| match happens {
-            Happens::Works => -at,
-            Happens::Rests => *at,
-            Happens::Intended { .. } | Happens::Begins { .. } => 0.0,
-        });
-        times.sum()
+    /// Returns how long the machine works in the run.
+    pub(super) fn working(&self, rates: ColdnessRates) -> WorkingTime {
+        let mut machine = Coldness::new(rates);
+        let mut working = WorkingTime::default();
+        let mut since = 0.0;
+        for (at, happens) in &self.timeline {
+            let now = instant(*at);
+            match happens {
+                Happens::Works => {
+                    machine.begin_work(now);
+                    since = *at;
+                }
+                Happens::Rests => {
+                    working.us += at - since;
+                    working.cold_us += (at - since) * machine.slept(now);
+                    machine.end_work(now);
+                }
+                Happens::Intended { .. } | Happens::Begins { .. } => {}
+            }
+        }
+        working
+    }
+
+    /// Returns how late the timers of requests were that found the machine at rest, as pairs (coldness, microseconds).
+    pub(super) fn timers(&self, rates: ColdnessRates) -> impl Iterator<Item = (f64, f64)> {
+        let timers = self.paths.iter().zip(self.coldness(rates)).filter(|(path, _)| path.has_timer());
+        timers.map(|(path, coldness)| (coldness[LATE], path.took(LATE)))
     }
 
     /// Finds the times in which stages were held up, and leaves out the requests that overlap them.
@@ -287,32 +340,42 @@ impl RunPaths {
             .into_iter()
             .map(|(size, times)| (size.to_owned(), times.map(|times| median(times).unwrap_or(0.0))))
             .collect();
-        let held_up = self.counted().flat_map(|path| {
+        let held_up = self.paths.iter().enumerate().filter(|(_, path)| path.counts()).flat_map(|(place, path)| {
             let medians = &medians[&path.size];
             // Long computations differ by more than a pause is long, and more so if they slow each other.
             let stages = (0..STAGES).filter(|stage| *stage != SERVICE || medians[SERVICE] < PAUSE_MIN_US);
-            stages.filter_map(|stage| {
+            stages.filter_map(move |stage| {
                 let is_held_up = path.took(stage) > medians[stage] + PAUSE_MIN_US;
-                is_held_up.then(|| (path.moments[stage] + medians[stage], path.moments[stage + 1]))
+                is_held_up.then(|| HeldUp {
+                    from: path.moments[stage] + medians[stage],
+                    until: path.moments[stage + 1],
+                    timer: (stage == LATE && path.finds_rest).then_some(place),
+                })
             })
         });
-        let mut held_up: Vec<(f64, f64)> = held_up.collect();
-        held_up.sort_by(|one, other| one.0.total_cmp(&other.0));
-        let mut pauses: Vec<(f64, f64)> = Vec::new();
-        for (from, until) in held_up {
+        let mut held_up: Vec<HeldUp> = held_up.collect();
+        held_up.sort_by(|one, other| one.from.total_cmp(&other.from));
+        let mut pauses: Vec<HeldUp> = Vec::new();
+        for one in held_up {
             match pauses.last_mut() {
-                Some(last) if from <= last.1 + SAME_PAUSE_US => last.1 = last.1.max(until),
-                _ => pauses.push((from, until)),
+                Some(last) if one.from <= last.until + SAME_PAUSE_US => {
+                    *last = HeldUp { from: last.from, until: last.until.max(one.until), timer: None };
+                }
+                _ => pauses.push(one),
             }
         }
         for path in &mut self.paths {
             let from = path.moments[0];
             let until = path.moments[STAGES];
             // The first pause that ends after the request begins.
-            let next = pauses.partition_point(|pause| pause.1 < from);
-            path.is_disturbed |= pauses.get(next).is_some_and(|pause| pause.0 <= until);
+            let next = pauses.partition_point(|pause| pause.until < from);
+            path.is_disturbed |= pauses.get(next).is_some_and(|pause| pause.from <= until);
         }
-        self.pauses = pauses.into_iter().map(|(from, until)| until - from).collect();
+        // A processor that was halted is not there at once when the hypervisor has given it to another machine. That is a property of timers, and no pause
+        // of a machine that works.
+        pauses.iter().filter_map(|pause| pause.timer).for_each(|place| self.paths[place].is_late_alone = true);
+        self.pauses =
+            pauses.into_iter().filter(|pause| pause.timer.is_none()).map(|pause| pause.until - pause.from).collect();
     }
 
     /// Returns the measured stages of the requests that count, each with the coldness that the machine has at its beginning by a model of these rates.

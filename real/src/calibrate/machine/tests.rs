@@ -29,6 +29,12 @@ fn instant(micros: f64) -> Instant {
     Instant::from_nanos((micros * 1e3) as u64)
 }
 
+/// A request whose stages begin and end at these moments.
+fn path(moments: [f64; STAGES + 1]) -> Path {
+    let size = "64x64".to_owned();
+    Path { size, moments, rest: None, is_disturbed: false, overlaps: false, finds_rest: true, is_late_alone: false }
+}
+
 /// A run whose requests arrive at random and take the times of the model, and 10 % more or less.
 fn run(load: Load, seed: u64) -> RunPaths {
     varied_run(load, seed, &[])
@@ -74,7 +80,7 @@ fn varied_run(load: Load, seed: u64, parts: &[VariationPart]) -> RunPaths {
             moments[stage + 1] = ends;
         }
         busy_until = moments[STAGES];
-        paths.push(Path { size: "64x64".to_owned(), moments, rest: None, is_disturbed: false, overlaps: false });
+        paths.push(path(moments));
     }
     RunPaths::new(load, paths, 0.0)
 }
@@ -210,21 +216,43 @@ fn a_pause_is_found_and_what_overlaps_it_is_left_out() {
     assert_eq!(run.pauses, [3_000.0]);
     assert_eq!(left_out(&run), [100, 101, 102, 103]);
     // The machine works for 330 µs for each of 396 requests, and without a break from the first that waits to the last.
-    assert_eq!(run.working_us(), 396.0 * 330.0 + 3_330.0);
-    assert_eq!(pauses([&run].into_iter()).unwrap().0, 1e6 / run.working_us());
+    assert_eq!(run.working(RATES).us, 396.0 * 330.0 + 3_330.0);
+    let pauses = Pauses::find([&run].into_iter(), RATES).unwrap();
+    assert!((pauses.per_second / (1e6 / run.working(RATES).us) - 1.0).abs() < 1e-9, "{pauses:?}");
+}
+
+#[test]
+fn a_timer_that_is_late_alone_is_no_pause_of_a_machine_that_works() {
+    let requests = (0..400_u64).map(|id| {
+        let intended = 100_000 + id * 20_000;
+        // One timer is late by 2 ms, and one answer.
+        let late = if id == 100 { 2_000 } else { 0 };
+        let back = if id == 200 { 2_000 } else { 0 };
+        let end = intended + 250 + late;
+        [intended, intended + 50 + late, end, end + 80 + back]
+    });
+    let run = RunPaths::from_records(&records(requests), Load::new(50, 8), 0.0);
+    assert_eq!((run.pauses.as_slice(), left_out(&run)), (&[2_000.0][..], vec![100, 200]));
+    let late: Vec<_> = run.timers(RATES).map(|(_, micros)| micros).filter(|micros| *micros > 50.0).collect();
+    assert_eq!((late, run.timers(RATES).count()), (vec![2_050.0], 399));
+}
+
+#[test]
+fn the_time_of_work_counts_by_the_coldness_with_which_it_begins() {
+    let moments = |at: f64| std::array::from_fn(|stage| at + 100.0 * stage as f64);
+    let run = RunPaths::new(Load::new(1, 10), vec![path(moments(0.0)), path(moments(5e6))], 0.0);
+    let working = run.working(RATES);
+    // Both begin after a long sleep.
+    assert!((working.us - 800.0).abs() < 1e-9 && (working.cold_us - 800.0).abs() < 1.0, "{working:?}");
+    let busy = RunPaths::new(Load::new(1_000, 1), vec![path(moments(0.0)), path(moments(410.0))], 0.0);
+    assert!(busy.working(RATES).cold_us < 750.0, "{:?}", busy.working(RATES));
 }
 
 /// A run of ten requests, 2 ms of work in all, with this many pauses.
 fn paused(times: usize, length: f64) -> RunPaths {
     let at = |number: usize, stage: usize| number as f64 * 1e4 + stage as f64 * 50.0;
-    let path = |number| Path {
-        size: "64x64".to_owned(),
-        moments: std::array::from_fn(|stage| at(number, stage)),
-        rest: None,
-        is_disturbed: false,
-        overlaps: false,
-    };
-    let mut run = RunPaths::new(Load::new(300, 1), (0..10).map(path).collect(), 0.0);
+    let paths = (0..10).map(|number| path(std::array::from_fn(|stage| at(number, stage))));
+    let mut run = RunPaths::new(Load::new(300, 1), paths.collect(), 0.0);
     run.pauses = vec![length; times];
     run
 }
@@ -232,10 +260,11 @@ fn paused(times: usize, length: f64) -> RunPaths {
 #[test]
 fn pauses_are_those_of_the_runs_between_the_calmest_and_the_noisiest() {
     let runs = [paused(9, 9_000.0), paused(1, 700.0), paused(0, 0.0), paused(2, 900.0)];
-    let (per_second, lengths) = pauses(runs.iter()).unwrap();
-    assert_eq!((per_second, lengths[0].1, lengths.last().unwrap().1), (3.0 / 4e-3, 700.0, 900.0));
-    assert!(pauses([&paused(0, 0.0)].into_iter()).is_none());
-    assert!(pauses([].into_iter()).is_none());
+    let Pauses { per_second, per_second_cold, lengths } = Pauses::find(runs.iter(), RATES).unwrap();
+    assert_eq!([per_second, per_second_cold], [3.0 / 4e-3; 2]);
+    assert_eq!((lengths[0].1, lengths.last().unwrap().1), (700.0, 900.0));
+    assert!(Pauses::find([&paused(0, 0.0)].into_iter(), RATES).is_none());
+    assert!(Pauses::find([].into_iter(), RATES).is_none());
 }
 
 #[test]
